@@ -1,0 +1,178 @@
+package message
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// maxDepth bounds the nesting of a value from the wire: a parser that recurses
+// on the peer's word would let 16 MiB of 0x91 exhaust the stack.
+const maxDepth = 128
+
+var (
+	errShort = errors.New("message: msgpack value is cut short")
+	errDepth = errors.New("message: msgpack value is nested too deeply")
+	errCode  = errors.New("message: msgpack value starts with the reserved byte 0xc1")
+	errTrail = errors.New("message: bytes follow the msgpack value")
+)
+
+// SplitValue returns the first msgpack value of b, undecoded, and what follows
+// it. It checks lengths and nesting but neither copies nor allocates.
+func SplitValue(b []byte) (value, rest []byte, err error) {
+	n, err := skip(b, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b[:n:n], b[n:], nil
+}
+
+// Validate reports whether b is exactly one msgpack value.
+func Validate(b []byte) error {
+	_, rest, err := SplitValue(b)
+	if err == nil && len(rest) > 0 {
+		err = errTrail
+	}
+	return err
+}
+
+// skip returns the length of the value at the head of b.
+func skip(b []byte, depth int) (int, error) {
+	if len(b) == 0 {
+		return 0, errShort
+	}
+	if depth > maxDepth {
+		return 0, errDepth
+	}
+	c := b[0]
+	switch {
+	case c <= 0x7f || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3: // fixint, nil, bool
+		return 1, nil
+	case c <= 0x8f: // fixmap
+		return skipItems(b, 1, 2*uint64(c&0x0f), depth)
+	case c <= 0x9f: // fixarray
+		return skipItems(b, 1, uint64(c&0x0f), depth)
+	case c <= 0xbf: // fixstr
+		return skipBytes(b, 1, uint64(c&0x1f))
+	}
+	switch c {
+	case 0xc4, 0xc5, 0xc6: // bin 8, 16, 32
+		return skipSized(b, 1<<(c-0xc4), 0)
+	case 0xc7, 0xc8, 0xc9: // ext 8, 16, 32: one type byte more
+		return skipSized(b, 1<<(c-0xc7), 1)
+	case 0xca, 0xce, 0xd2: // float 32, uint 32, int 32
+		return skipBytes(b, 1, 4)
+	case 0xcb, 0xcf, 0xd3: // float 64, uint 64, int 64
+		return skipBytes(b, 1, 8)
+	case 0xcc, 0xd0: // uint 8, int 8
+		return skipBytes(b, 1, 1)
+	case 0xcd, 0xd1: // uint 16, int 16
+		return skipBytes(b, 1, 2)
+	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8: // fixext 1..16: one type byte more
+		return skipBytes(b, 1, 1+1<<(c-0xd4))
+	case 0xd9, 0xda, 0xdb: // str 8, 16, 32
+		return skipSized(b, 1<<(c-0xd9), 0)
+	case 0xdc, 0xdd: // array 16, 32
+		n, at, err := sized(b, 2<<(c-0xdc))
+		if err != nil {
+			return 0, err
+		}
+		return skipItems(b, at, n, depth)
+	case 0xde, 0xdf: // map 16, 32
+		n, at, err := sized(b, 2<<(c-0xde))
+		if err != nil {
+			return 0, err
+		}
+		return skipItems(b, at, 2*n, depth)
+	}
+	return 0, errCode
+}
+
+// sized reads the big-endian length of width bytes that follows b[0].
+func sized(b []byte, width int) (n uint64, at int, err error) {
+	if len(b) < 1+width {
+		return 0, 0, errShort
+	}
+	switch width {
+	case 1:
+		n = uint64(b[1])
+	case 2:
+		n = uint64(binary.BigEndian.Uint16(b[1:]))
+	default:
+		n = uint64(binary.BigEndian.Uint32(b[1:]))
+	}
+	return n, 1 + width, nil
+}
+
+func skipSized(b []byte, width int, extra uint64) (int, error) {
+	n, at, err := sized(b, width)
+	if err != nil {
+		return 0, err
+	}
+	return skipBytes(b, at, n+extra)
+}
+
+func skipBytes(b []byte, at int, n uint64) (int, error) {
+	if uint64(len(b)-at) < n {
+		return 0, errShort
+	}
+	return at + int(n), nil
+}
+
+func skipItems(b []byte, at int, n uint64, depth int) (int, error) {
+	if uint64(len(b)-at) < n { // each item is at least a byte
+		return 0, errShort
+	}
+	for range n {
+		m, err := skip(b[at:], depth+1)
+		if err != nil {
+			return 0, err
+		}
+		at += m
+	}
+	return at, nil
+}
+
+// String reads b as one msgpack str or bin without copying.
+func stringBytes(b []byte) ([]byte, bool) {
+	if len(b) == 0 {
+		return nil, false
+	}
+	switch c := b[0]; {
+	case c >= 0xa0 && c <= 0xbf:
+		return b[1:], true
+	case c == 0xd9 || c == 0xc4:
+		return b[2:], true
+	case c == 0xda || c == 0xc5:
+		return b[3:], true
+	case c == 0xdb || c == 0xc6:
+		return b[5:], true
+	}
+	return nil, false
+}
+
+// mapLen returns the number of pairs of the map at the head of b, and where they start.
+func mapLen(b []byte) (n, at int, ok bool) {
+	if len(b) == 0 {
+		return 0, 0, false
+	}
+	switch c := b[0]; {
+	case c >= 0x80 && c <= 0x8f:
+		return int(c & 0x0f), 1, true
+	case c == 0xde || c == 0xdf:
+		m, at, err := sized(b, 2<<(c-0xde))
+		return int(m), at, err == nil
+	}
+	return 0, 0, false
+}
+
+// unmarshal decodes exactly one bounded value; msgpack itself trusts lengths and nesting.
+func unmarshal(b []byte, v any) error {
+	if err := Validate(b); err != nil {
+		return err
+	}
+	d := msgpack.NewDecoder(bytes.NewReader(b))
+	return d.Decode(v)
+}
