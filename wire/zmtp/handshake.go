@@ -1,0 +1,185 @@
+package zmtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// Config describes one endpoint; every link of the endpoint shares it.
+type Config struct {
+	// SocketType is announced to the peer: "ROUTER", "DEALER", "REQ" or "REP".
+	SocketType string
+	// Mechanism secures the connections.
+	Mechanism Mechanism
+	// Metadata holds further properties to announce; Socket-Type is added.
+	Metadata Metadata
+	// Limits bounds each connection.
+	Limits Limits
+}
+
+// Handshake greets the peer and runs cfg's mechanism. It closes conn if it
+// fails or when ctx ends before it is done. Of the errors, *Refusal,
+// *MechanismError, ErrServerKey, ErrTimeout and ErrProtocol say what the peer did.
+func Handshake(ctx context.Context, conn net.Conn, cfg *Config) (*Link, error) {
+	link, _, err := handshakeSteps(ctx, conn, cfg)
+	return link, err
+}
+
+// handshakeSteps is Handshake that also says in which step it failed.
+func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config) (*Link, Step, error) {
+	limits := cfg.Limits.withDefaults()
+	h := &handshake{conn: conn, left: limits.HandshakeWait}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	link, err := h.run(cfg, limits)
+	if !stop() { // ctx ended, and the connection with it
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, stepOf(h.step, err), err
+	}
+	return link, "", nil
+}
+
+// handshake is a connection between accept or dial and its Link. It is used by
+// one goroutine and implements Commands.
+type handshake struct {
+	conn net.Conn
+	left time.Duration // of the peer's waiting time
+	buf  []byte        // the last command; grows to the limit asked for
+	step Step          // the part in progress, for Dial's errors
+}
+
+func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
+	h.step = StepGreeting
+	ours := newGreeting(cfg.Mechanism.Name(), cfg.Mechanism.AsServer())
+	if err := h.write(ours[:]); err != nil { // all 64 bytes first: libzmq waits for them
+		return nil, err
+	}
+	var theirs greeting
+	if err := h.read(theirs[:1]); err != nil {
+		return nil, err
+	}
+	if theirs[0] != 0xff { // another protocol: say so without waiting for 63 bytes more
+		return nil, theirs.check()
+	}
+	if err := h.read(theirs[1:]); err != nil {
+		return nil, err
+	}
+	if err := theirs.check(); err != nil {
+		return nil, err
+	}
+	h.step = StepMechanism
+	if m := theirs.mechanism(); m != cfg.Mechanism.Name() {
+		return nil, &MechanismError{Ours: cfg.Mechanism.Name(), Theirs: m}
+	}
+	local := append(Metadata{{PropertySocketType, cfg.SocketType}}, cfg.Metadata...)
+	security, err := cfg.Mechanism.Handshake(h, local)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckSocketType(cfg.SocketType, security.Metadata); err != nil {
+		return nil, err
+	}
+	if err := h.conn.SetDeadline(time.Time{}); err != nil { // from here on we trust the peer
+		return nil, err
+	}
+	return newLink(h.conn, security, limits), nil
+}
+
+// ReadCommand implements Commands.
+func (h *handshake) ReadCommand(limit int) ([]byte, error) {
+	var head [9]byte
+	if err := h.read(head[:2]); err != nil {
+		return nil, err
+	}
+	if FrameFlags(head[0])&FlagLong != 0 {
+		if err := h.read(head[2:]); err != nil {
+			return nil, err
+		}
+	}
+	flags, size, n, err := parseFrameHeader(head[:])
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 || flags != FlagCommand {
+		return nil, fmt.Errorf("%w: a message came before the end of the handshake", ErrProtocol)
+	}
+	if size > uint64(limit) {
+		return nil, fmt.Errorf("%w: a handshake command exceeds %d bytes", ErrProtocol, limit)
+	}
+	if cap(h.buf) < int(size) {
+		h.buf = make([]byte, size)
+	}
+	h.buf = h.buf[:size]
+	return h.buf, h.read(h.buf)
+}
+
+// WriteCommand implements Commands.
+func (h *handshake) WriteCommand(body []byte) error {
+	return h.write(append(AppendFrameHeader(make([]byte, 0, 9+len(body)), FlagCommand, len(body)), body...))
+}
+
+// Hold implements Commands: it discards what comes until the time is over or the peer leaves.
+func (h *handshake) Hold(d time.Duration) {
+	if h.conn.SetReadDeadline(time.Now().Add(d)) == nil {
+		_, _ = io.CopyN(io.Discard, h.conn, 64<<10)
+	}
+}
+
+// RemoteAddr implements Commands.
+func (h *handshake) RemoteAddr() net.Addr { return h.conn.RemoteAddr() }
+
+// read fills b and charges the time it took to the peer.
+func (h *handshake) read(b []byte) error {
+	start := time.Now()
+	if err := h.conn.SetReadDeadline(start.Add(h.left)); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(h.conn, b)
+	h.left = max(0, h.left-time.Since(start))
+	return handshakeError(err)
+}
+
+func (h *handshake) write(b []byte) error {
+	start := time.Now()
+	if err := h.conn.SetWriteDeadline(start.Add(h.left)); err != nil {
+		return err
+	}
+	_, err := h.conn.Write(b)
+	h.left = max(0, h.left-time.Since(start))
+	return handshakeError(err)
+}
+
+func handshakeError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ErrTimeout
+	}
+	return err
+}
+
+// compatible lists, for each of our socket types, the peers that RFC 28 allows.
+var compatible = map[string][]string{
+	"REQ":    {"REP", "ROUTER"},
+	"REP":    {"REQ", "DEALER"},
+	"DEALER": {"REP", "DEALER", "ROUTER"},
+	"ROUTER": {"REQ", "DEALER", "ROUTER"},
+}
+
+// CheckSocketType returns an ErrProtocol if a peer with that metadata may not
+// talk to a socket of type ours. Servers call it in their admission, so that
+// the peer learns the reason; Handshake calls it in any case.
+func CheckSocketType(ours string, peer Metadata) error {
+	theirs, _ := peer.Get(PropertySocketType)
+	for _, t := range compatible[ours] {
+		if t == theirs {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: socket type %.16q cannot talk to a %s", ErrProtocol, theirs, ours)
+}

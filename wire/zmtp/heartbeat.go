@@ -1,0 +1,38 @@
+package zmtp
+
+import "time"
+
+// Beat looks after a link's liveness; the owner calls it a few times an
+// interval. It sends a PING when an interval has passed in which nothing came
+// or nothing was sent, and ends the link when nothing came for dead, or when a
+// message has been unfinished for too long. Any byte counts as life.
+func (l *Link) Beat(now time.Time, interval, dead time.Duration) {
+	at := int64(now.Sub(epoch))
+	silent := time.Duration(at - l.lastRead.Load())
+	if ttl := time.Duration(l.peerTTL.Load()); ttl > 0 {
+		dead = min(dead, max(ttl, interval))
+	}
+	if silent >= dead {
+		l.Close(ErrSilent)
+		return
+	}
+	if began := l.partial.Load(); began != 0 && time.Duration(at-began) > l.limits.AssemblyWait {
+		l.Close(ErrIncomplete)
+		return
+	}
+	if silent >= interval || time.Duration(at-l.lastWrite.Load()) >= interval {
+		l.Ping(dead)
+	}
+}
+
+// Ping sends a PING that asks the peer to give up this link after ttl of silence.
+func (l *Link) Ping(ttl time.Duration) {
+	deciseconds := min(ttl/(100*time.Millisecond), MaxPingTTL)
+	_ = l.sendCommand(AppendPing(nil, uint16(deciseconds), nil)) // a dead link has its own cause
+}
+
+// heed keeps the TTL of the peer's PING, RFC 37 "heartbeating": after that
+// silence the peer itself is gone.
+func (l *Link) heed(deciseconds uint16) {
+	l.peerTTL.Store(int64(deciseconds) * int64(100*time.Millisecond))
+}

@@ -1,0 +1,165 @@
+package zmtp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Link is a connection whose handshake has succeeded.
+//
+// Its life: Handshake or Dial makes it; the owner calls Run once, which reads
+// until the link fails or is closed. Senders append to the link's queue from
+// any goroutine; a write loop exists only while there is something to write.
+// The first cause of the end is kept; Run returns it after the write loop has
+// ended, and from then on Handed is final.
+type Link struct {
+	// Static after the handshake.
+	conn     net.Conn
+	security Security
+	limits   Limits
+
+	// Owned by the read loop.
+	reader  reader
+	message Message
+
+	// Owned by the write loop, of which there is at most one.
+	writer writer
+
+	mu      sync.Mutex
+	idle    sync.Cond // signalled when the write loop ends; waits with mu
+	queue   queue     // what the write loop has not taken yet
+	writing bool      // a write loop exists
+	closing bool      // close once the queue is empty
+	cause   error     // first cause of the end; nil while the link lives
+
+	handed    atomic.Uint64 // stream offset of the last message wholly written
+	lastRead  atomic.Int64  // nanoseconds since epoch at the last byte read
+	lastWrite atomic.Int64  // the same at the last write
+	partial   atomic.Int64  // when the unfinished message began; 0 = none
+	stalled   atomic.Int64  // when the write in progress began; 0 = none
+	peerTTL   atomic.Int64  // liveness bound that the peer asked for; 0 = none
+}
+
+// epoch makes the atomics above monotonic.
+var epoch = time.Now()
+
+func sinceEpoch() int64 { return int64(time.Since(epoch)) }
+
+func newLink(conn net.Conn, security Security, limits Limits) *Link {
+	l := &Link{conn: conn, security: security, limits: limits}
+	l.idle.L = &l.mu
+	now := sinceEpoch()
+	l.lastRead.Store(now)
+	l.lastWrite.Store(now)
+	return l
+}
+
+// Metadata returns what the peer announced.
+func (l *Link) Metadata() Metadata { return l.security.Metadata }
+
+// Key returns the peer's proven public key, zero under NULL.
+func (l *Link) Key() [32]byte { return l.security.Key }
+
+// Subject returns what the admission of this endpoint returned for the peer.
+func (l *Link) Subject() any { return l.security.Subject }
+
+// RemoteAddr returns the peer's address.
+func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
+
+// LastRead returns when the last byte of the peer came.
+func (l *Link) LastRead() time.Time { return epoch.Add(time.Duration(l.lastRead.Load())) }
+
+// Handed returns the stream offset up to which messages were wholly written to
+// the kernel. A message that is not wholly written cannot have been read: what
+// starts at or beyond the offset was never handed over. It is final once Run
+// has returned.
+func (l *Link) Handed() uint64 { return l.handed.Load() }
+
+// Run reads messages and calls handle for each until the link ends, and
+// returns the first cause: ErrClosed or the cause given to Close, io.EOF when
+// the peer left between messages, or what went wrong. A panic of handle ends
+// this link only, as a *PanicError. Run must be called exactly once.
+func (l *Link) Run(handle func(*Message) error) error {
+	l.Close(l.contain(handle))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.writing {
+		l.idle.Wait()
+	}
+	l.queue = queue{end: l.queue.end}
+	return l.cause
+}
+
+func (l *Link) contain(handle func(*Message) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		l.reader.release()
+	}()
+	return l.readLoop(handle)
+}
+
+// Close ends the link at once for the given cause; nil stands for ErrClosed.
+// Only the first cause counts. It does not wait: Run's return is the end.
+func (l *Link) Close(cause error) {
+	if cause == nil {
+		cause = ErrClosed
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closeLocked(cause)
+}
+
+// closeLocked needs l.mu.
+func (l *Link) closeLocked(cause error) {
+	if l.cause != nil {
+		return
+	}
+	l.cause = cause
+	l.conn.Close() // unblocks both loops
+}
+
+// linger is how long a finished link waits for the peer to close its side.
+const linger = time.Second
+
+// Finish ends the link once all that is queued has been written and the peer
+// has seen the end, or a second has passed. Nothing can be sent after it.
+func (l *Link) Finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return
+	}
+	l.closing = true
+	if !l.writing {
+		l.finishLocked()
+	}
+}
+
+// finishLocked needs l.mu. It closes only the sending side: closing both while
+// the peer is still sending would destroy what we wrote last.
+func (l *Link) finishLocked() {
+	half, ok := l.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(time.Now().Add(linger)) != nil {
+		l.closeLocked(ErrClosed)
+	}
+}
+
+// Cause returns why the link ended, or nil while it lives.
+func (l *Link) Cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
+}
+
+// Left reports whether err is the end of a link whose peer simply went away.
+func Left(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op)
+}

@@ -1,0 +1,165 @@
+package zmtp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// ListenLimits bounds what peers may cost before they are authenticated. A
+// zero field means its default.
+type ListenLimits struct {
+	// MaxUnauthenticated is how many connections may be in their handshake. One
+	// more closes the oldest of them. Default 4096.
+	MaxUnauthenticated int
+	// MaxConnections is how many connections may be open in all. One more waits
+	// in the kernel's backlog. Default 8192.
+	MaxConnections int
+	// FailuresPerSecond is how many failed handshakes one address may cause
+	// before its connections are closed unseen. Successes do not count: many
+	// good clients may share an address. Default 20.
+	FailuresPerSecond int
+}
+
+func (l ListenLimits) withDefaults() ListenLimits {
+	setDefault(&l.MaxUnauthenticated, 4096)
+	setDefault(&l.MaxConnections, 8192)
+	setDefault(&l.FailuresPerSecond, 20)
+	return l
+}
+
+// Listener accepts connections of one endpoint and hands over those whose
+// handshake succeeds.
+type Listener struct {
+	// Static after Listen.
+	listener net.Listener
+	config   *Config
+	limits   ListenLimits
+	failed   func(net.Addr, error)
+
+	slots    chan struct{} // one token a connection; full = accept waits
+	waiting  waiting
+	failures failures
+	serving  sync.WaitGroup // one for each connection's goroutine
+}
+
+// Listen opens an endpoint "tcp://host:port"; port 0 picks a free one. failed,
+// if not nil, is told of each handshake that failed, from many goroutines.
+func Listen(endpoint string, cfg *Config, limits ListenLimits, failed func(net.Addr, error)) (*Listener, error) {
+	address, err := SplitAddr(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if failed == nil {
+		failed = func(net.Addr, error) {}
+	}
+	limits = limits.withDefaults()
+	return &Listener{
+		listener: listener,
+		config:   cfg,
+		limits:   limits,
+		failed:   failed,
+		slots:    make(chan struct{}, limits.MaxConnections),
+		waiting:  waiting{max: limits.MaxUnauthenticated},
+		failures: failures{perSecond: limits.FailuresPerSecond},
+	}, nil
+}
+
+// Addr returns the address in use.
+func (ln *Listener) Addr() net.Addr { return ln.listener.Addr() }
+
+// Unauthenticated returns how many connections are in their handshake.
+func (ln *Listener) Unauthenticated() int { return ln.waiting.len() }
+
+// acceptPause is how long accept rests when the process is out of file
+// descriptors; it doubles up to acceptPauseMax.
+const (
+	acceptPause    = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// Serve accepts until ctx ends, and calls serve for each link in a goroutine
+// of its own. serve must call Link.Run. When ctx ends, Serve closes the
+// endpoint and the connections that are still in their handshake; it returns
+// when every serve has returned.
+func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { ln.listener.Close() })
+	defer ln.serving.Wait()
+	defer cancel()
+	defer stop()
+	pause := acceptPause
+	for {
+		select {
+		case ln.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		conn, err := ln.listener.Accept()
+		if err != nil {
+			<-ln.slots
+			if ctx.Err() != nil {
+				return nil
+			}
+			if !retryable(err) {
+				return err
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			pause = min(2*pause, acceptPauseMax)
+			continue
+		}
+		pause = acceptPause
+		if ln.failures.exceeded(conn.RemoteAddr(), time.Now()) {
+			conn.Close()
+			<-ln.slots
+			continue
+		}
+		entry := ln.waiting.add(conn)
+		ln.serving.Go(func() { ln.admit(ctx, conn, entry, serve) })
+	}
+}
+
+// Close closes the endpoint of a Listener on which Serve is not called.
+func (ln *Listener) Close() error { return ln.listener.Close() }
+
+// admit owns one connection from accept to its end.
+func (ln *Listener) admit(ctx context.Context, conn net.Conn, entry *waiter, serve func(*Link)) {
+	defer func() { <-ln.slots }()
+	link, err := ln.shake(ctx, conn)
+	if evicted := ln.waiting.remove(entry); evicted && err != nil {
+		err = errEvicted
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			ln.failures.add(conn.RemoteAddr(), time.Now())
+			ln.failed(conn.RemoteAddr(), err)
+		}
+		return
+	}
+	serve(link)
+}
+
+// shake is Handshake that survives a defect of ours in parsing a peer's bytes.
+func (ln *Listener) shake(ctx context.Context, conn net.Conn) (link *Link, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			conn.Close()
+			err = &PanicError{Value: v}
+		}
+	}()
+	return Handshake(ctx, conn, ln.config)
+}
+
+var errEvicted = errors.New("zmtp: closed to make room for a newer connection: too many are in their handshake")
+
+// retryable reports whether accept may succeed later.
+func retryable(err error) bool { return !errors.Is(err, net.ErrClosed) }

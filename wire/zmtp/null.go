@@ -1,0 +1,125 @@
+package zmtp
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// maxReady bounds a NULL peer's READY command.
+const maxReady = 2 << 10
+
+// Null is the NULL mechanism, RFC 37 "null security mechanism": it proves and hides nothing.
+type Null struct {
+	// Admit decides on a peer by its metadata; nil admits all.
+	Admit func(Metadata) (subject any, err error)
+}
+
+// Name returns "NULL".
+func (Null) Name() string { return "NULL" }
+
+// AsServer is always false: the NULL mechanism has no server side.
+func (Null) AsServer() bool { return false }
+
+// Handshake exchanges READY commands. The listening side answers only after it
+// has read the peer's, so that it can refuse with an ERROR instead.
+func (n Null) Handshake(c Commands, local Metadata) (Security, error) {
+	ready := AppendCommand(nil, CommandReady, local.Append(nil))
+	if n.Admit == nil {
+		if err := c.WriteCommand(ready); err != nil {
+			return Security{}, err
+		}
+	}
+	body, err := c.ReadCommand(maxReady)
+	if err != nil {
+		return Security{}, err
+	}
+	name, data, err := SplitCommand(body)
+	if err != nil {
+		return Security{}, err
+	}
+	switch string(name) {
+	case CommandReady:
+	case CommandError:
+		return Security{}, ParseError(data)
+	default:
+		return Security{}, fmt.Errorf("%w: the NULL handshake got an unexpected command", ErrProtocol)
+	}
+	peer, err := ParseMetadata(data)
+	if err != nil {
+		return Security{}, err
+	}
+	s := Security{Metadata: peer, Sealer: nullRecord{}, Opener: nullRecord{}}
+	if n.Admit != nil {
+		if s.Subject, err = n.Admit(peer); err != nil {
+			return Security{}, Refuse(c, err)
+		}
+		if err := c.WriteCommand(ready); err != nil {
+			return Security{}, err
+		}
+	}
+	return s, nil
+}
+
+// Refuse carries out an admission's error: a *Refusal is sent or held as it
+// says, any other error closes the connection without a word. It returns err.
+func Refuse(c Commands, err error) error {
+	r, ok := err.(*Refusal)
+	switch {
+	case !ok:
+	case r.Silent:
+		c.Hold(r.Hold)
+	default:
+		_ = c.WriteCommand(AppendError(nil, r)) // the connection ends either way
+	}
+	return err
+}
+
+// nullRecord frames without hiding, RFC 37 "framing".
+type nullRecord struct{}
+
+func (nullRecord) Overhead() int { return 0 }
+
+func (nullRecord) Seal(dst []byte, flags FrameFlags, plain []byte) []byte {
+	body := plain[1:]
+	return append(AppendFrameHeader(dst, flags, len(body)), body...)
+}
+
+func (nullRecord) Open(_ []byte, outer FrameFlags, frame []byte) (FrameFlags, []byte, error) {
+	return outer, frame, nil
+}
+
+// AppendFrameHeader appends the flags and size of a frame with a body of n
+// bytes, in the short form where it fits: 2 or 9 bytes.
+func AppendFrameHeader(dst []byte, flags FrameFlags, n int) []byte {
+	if n <= 255 {
+		return append(dst, byte(flags&^FlagLong), byte(n))
+	}
+	dst = append(dst, byte(flags|FlagLong))
+	return binary.BigEndian.AppendUint64(dst, uint64(n))
+}
+
+// parseFrameHeader reads a header at the head of b. size is the header's
+// length, or 0 when b is too short to tell.
+func parseFrameHeader(b []byte) (flags FrameFlags, body uint64, size int, err error) {
+	if len(b) < 2 {
+		return 0, 0, 0, nil
+	}
+	flags = FrameFlags(b[0])
+	if flags&^(FlagMore|FlagLong|FlagCommand) != 0 {
+		return 0, 0, 0, fmt.Errorf("%w: a frame has reserved flags %#x", ErrProtocol, b[0])
+	}
+	if flags&FlagCommand != 0 && flags&FlagMore != 0 {
+		return 0, 0, 0, fmt.Errorf("%w: a command frame has MORE", ErrProtocol)
+	}
+	if flags&FlagLong == 0 {
+		return flags, uint64(b[1]), 2, nil
+	}
+	if len(b) < 9 {
+		return 0, 0, 0, nil
+	}
+	body = binary.BigEndian.Uint64(b[1:])
+	if body > 1<<63-1 { // RFC 37: the top bit is zero
+		return 0, 0, 0, fmt.Errorf("%w: a frame's size has its top bit set", ErrProtocol)
+	}
+	return flags &^ FlagLong, body, 9, nil
+}
