@@ -1,0 +1,72 @@
+# Every job of the project, by name. `make help` lists them.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MODULES     := wire broker workersdk clientsdk certtool integration
+PREFIX      := github.com/servicetools/servicetools
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS     := -s -w -X $(PREFIX)/wire/version.stamped=$(VERSION)
+COMMANDS    := ./broker/cmd/broker ./certtool/cmd/certtool ./clientsdk/cmd/zcall ./workersdk/cmd/demoworker
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES    := $(MODULES:%=./%/...)
+# Narrow a run: make test PKG=./wire/... RUN=TestLink
+PKG         ?= $(PACKAGES)
+RUN         ?= .
+FUZZTIME    ?= 30s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Count the words of Go's own source on four encrypted workers.
+	go run ./integration/cmd/demo -bin bin -dir .demo
+
+.PHONY: build
+build: ## Put static binaries into bin/.
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS)
+
+.PHONY: test
+test: deps ## Set up and run every test with the race detector.
+	go test -race -timeout 12m -run '$(RUN)' $(PKG)
+
+.PHONY: deps
+deps: ## Install what the tests need from the operating system (Debian, root).
+	scripts/test-deps.sh
+
+.PHONY: lint
+lint: ## Check format, vet on every platform, staticcheck, and the repository's own rules.
+	@unformatted=$$(gofmt -l $(MODULES)); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
+	go vet $(PACKAGES)
+	for os in darwin windows; do GOOS=$$os CGO_ENABLED=0 go vet $(filter-out ./integration/...,$(PACKAGES)); done
+	for m in $(MODULES); do (cd $$m && go run $(STATICCHECK) ./...); done
+	go test -count=1 ./integration/rules
+
+.PHONY: platforms
+platforms: ## Build everything for Linux, macOS and Windows on amd64 and arm64.
+	for os in linux darwin windows; do for arch in amd64 arm64; do \
+	  echo "$$os/$$arch"; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -o /dev/null $(filter-out ./integration/...,$(PACKAGES)); done; done
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each (default 30s).
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: cover
+cover: deps ## Write the coverage of all tests to coverage/index.html.
+	mkdir -p coverage
+	go test -coverpkg=$$(echo $(filter-out ./integration/...,$(PACKAGES)) | tr ' ' ',') -coverprofile=coverage/all.out $(PACKAGES)
+	go tool cover -html=coverage/all.out -o coverage/index.html
+	go tool cover -func=coverage/all.out | tail -1
+
+.PHONY: bench
+bench: ## Run the benchmarks that lie beside the code.
+	go test -run '^$$' -bench . -benchmem $(PKG)
+
+.PHONY: licenses
+licenses: ## List the licence of every dependency of the binaries.
+	scripts/licenses.sh $(COMMANDS)
+
+.PHONY: tidy
+tidy: ## Run go mod tidy in every module; the siblings are replaced only meanwhile.
+	scripts/tidy.sh $(MODULES)
