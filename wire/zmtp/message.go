@@ -47,7 +47,7 @@ func (m *Message) add(flags FrameFlags, body []byte, l *Limits) (complete bool, 
 // reset empties the message; an unusually large buffer is given up.
 func (m *Message) reset() {
 	m.body, m.ends, m.own = nil, m.ends[:0], m.own[:0]
-	if cap(m.own) > maxPooled {
+	if cap(m.own) > maxKept {
 		m.own = nil
 	}
 	if cap(m.ends) > 16 {

@@ -5,23 +5,23 @@ import "sync"
 // Buffers of active links come from here and go back when a link falls idle,
 // so that a silent peer costs no buffer at all.
 const (
-	bufferSize = 64 << 10  // what a pooled buffer holds at least
-	maxPooled  = 256 << 10 // larger ones are left to the garbage collector
+	pooledSize = batchSize + 1<<10 // a whole record and its overhead
+	maxKept    = 256 << 10         // an active link gives up a buffer that grew beyond
 )
 
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, bufferSize+1<<10) // a whole record and its overhead
-	return &b
-}}
+// pooled is an array and not a slice: its pointer goes into the pool without
+// an allocation.
+type pooled [pooledSize]byte
 
-// getBuffer returns an empty buffer of at least bufferSize.
-func getBuffer() []byte { return *buffers.Get().(*[]byte) }
+var buffers = sync.Pool{New: func() any { return new(pooled) }}
 
-// putBuffer takes back a buffer that nobody refers to any more.
+// getBuffer returns an empty buffer of pooledSize.
+func getBuffer() []byte { return buffers.Get().(*pooled)[:0] }
+
+// putBuffer takes back a buffer that nobody refers to any more. One that has
+// grown is left to the garbage collector.
 func putBuffer(b []byte) {
-	if cap(b) < bufferSize || cap(b) > maxPooled {
-		return
+	if cap(b) == pooledSize {
+		buffers.Put((*pooled)(b[:pooledSize]))
 	}
-	b = b[:0]
-	buffers.Put(&b)
 }

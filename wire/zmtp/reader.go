@@ -65,7 +65,7 @@ func (rd *reader) fill(src io.Reader, need int) error {
 // where the present one is small or full.
 func (rd *reader) makeRoom(need int) {
 	old, have := rd.buf, rd.w-rd.r
-	if len(old) < bufferSize {
+	if len(old) < pooledSize {
 		b := getBuffer()
 		rd.buf = b[:cap(b)]
 	} else if have == len(old) {

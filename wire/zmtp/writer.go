@@ -19,7 +19,7 @@ type writer struct {
 	out     []byte // sealed, not yet written
 	scratch []byte // one cut of a large message behind its scratch byte
 	done    uint64 // stream offset behind the last message in out
-	spare   []queued
+	spare   queue  // empty; its memory serves the next batch
 }
 
 // writeLoop writes until the queue is empty or the link has ended. What is
@@ -34,17 +34,18 @@ func (l *Link) writeLoop() {
 				l.finishLocked()
 			}
 			l.writing = false
+			putBuffer(l.queue.buf)
+			l.queue.buf = nil
 			w.release()
 			l.idle.Broadcast()
 			l.mu.Unlock()
 			return
 		}
-		l.queue = queue{frames: w.spare[:0], end: taken.end}
+		l.queue = queue{buf: w.spare.buf, frames: w.spare.frames, end: taken.end}
 		l.mu.Unlock()
 
 		err := l.writeQueue(&taken)
-		putBuffer(taken.buf)
-		w.spare = taken.frames
+		w.keep(&taken)
 		if err != nil {
 			l.Close(err) // the next turn sees the cause and ends
 		}
@@ -122,10 +123,9 @@ func (l *Link) flush() error {
 		_, err = l.conn.Write(w.out)
 	}
 	l.stalled.Store(0)
-	if cap(w.out) > maxPooled {
+	if w.out = w.out[:0]; cap(w.out) > maxKept {
 		w.out = nil
 	}
-	w.out = w.out[:0]
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: it has read nothing for %v", ErrSlowPeer, l.limits.WriteWait)
 	}
@@ -137,12 +137,21 @@ func (l *Link) flush() error {
 	return nil
 }
 
+// keep empties a written queue for use by the batch after the next.
+func (w *writer) keep(q *queue) {
+	w.spare = queue{buf: q.buf[:0], frames: q.frames[:0]}
+	if cap(q.buf) > maxKept {
+		w.spare.buf = nil
+	}
+}
+
 // release gives the buffers back when the link has nothing to write.
 func (w *writer) release() {
 	putBuffer(w.out)
 	putBuffer(w.scratch)
-	w.out, w.scratch = nil, nil
-	if cap(w.spare) > 64 {
-		w.spare = nil
+	putBuffer(w.spare.buf)
+	w.out, w.scratch, w.spare.buf = nil, nil, nil
+	if cap(w.spare.frames) > 64 {
+		w.spare.frames = nil
 	}
 }
