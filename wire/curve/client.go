@@ -41,7 +41,7 @@ type clientSide struct {
 }
 
 // Handshake proves the server to the client and the client to the server. It
-// returns an error that wraps ErrServerKey or ErrNotAdmitted, or a
+// returns an error that wraps zmtp.ErrServerKey or zmtp.ErrNotAdmitted, or a
 // *zmtp.Refusal by the peer, where the server's behaviour says so.
 func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Security, error) {
 	if c.Key.IsZero() {
@@ -65,7 +65,7 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 	}
 	body, err := conn.ReadCommand(max(welcomeSize, maxError))
 	if isClosed(err) {
-		return zmtp.Security{}, fmt.Errorf("%w: the server closed the connection after HELLO (%w)", ErrServerKey, err)
+		return zmtp.Security{}, fmt.Errorf("%w: the server closed the connection after HELLO (%w)", zmtp.ErrServerKey, err)
 	}
 	if err != nil {
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for WELCOME: %w", err)
@@ -86,7 +86,7 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 	}
 	body, err = conn.ReadCommand(maxInitiate)
 	if isClosed(err) {
-		return zmtp.Security{}, fmt.Errorf("%w (%w)", ErrNotAdmitted, err)
+		return zmtp.Security{}, fmt.Errorf("%w (%w)", zmtp.ErrNotAdmitted, err)
 	}
 	if err != nil {
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for READY: %w", err)
@@ -138,7 +138,7 @@ func (h *clientSide) openWelcome(body []byte) error {
 	var room [keySize + cookieSize]byte
 	plain, err := h.hello.open(room[:0], m.box(), longNonce(prefixWelcome, m.nonce()))
 	if err != nil {
-		return fmt.Errorf("%w: WELCOME does not open", ErrServerKey)
+		return fmt.Errorf("%w: WELCOME does not open", zmtp.ErrServerKey)
 	}
 	h.server = PublicKey(plain[:keySize])
 	copy(h.cookie[:], plain[keySize:])

@@ -6,19 +6,6 @@ import (
 	"syscall"
 )
 
-// What a client branches on when its handshake fails.
-var (
-	// ErrServerKey says that the peer does not hold the secret half of the
-	// client's ServerKey: it closed the connection after HELLO, or its WELCOME
-	// does not open.
-	ErrServerKey = errors.New("curve: server key mismatch")
-
-	// ErrNotAdmitted says that the server closed the connection after INITIATE
-	// without a word. It does so for keys that it does not know; a server that
-	// stops at that moment looks the same.
-	ErrNotAdmitted = errors.New("curve: the server closed the connection instead of admitting this key")
-)
-
 var (
 	errLowOrder    = errors.New("curve: a public key is of low order")
 	errBox         = errors.New("curve: a box does not open")

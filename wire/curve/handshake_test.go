@@ -52,8 +52,8 @@ func TestHandshake_wrongServerKey(t *testing.T) {
 	client, server := pair()
 	client.ServerKey = GenerateKey().Public()
 	c, s, _, sc := shake(t, client, server)
-	if !errors.Is(c.err, ErrServerKey) {
-		t.Errorf("client: %v, want ErrServerKey", c.err)
+	if !errors.Is(c.err, zmtp.ErrServerKey) {
+		t.Errorf("client: %v, want zmtp.ErrServerKey", c.err)
 	}
 	if !errors.Is(s.err, errHelloBox) {
 		t.Errorf("server: %v", s.err)
@@ -71,7 +71,7 @@ func TestHandshake_refusals(t *testing.T) {
 		want  func(error) bool
 	}{
 		{"silent", &zmtp.Refusal{Status: "400", Silent: true, Hold: 3 * time.Second}, 3 * time.Second,
-			func(err error) bool { return errors.Is(err, ErrNotAdmitted) }},
+			func(err error) bool { return errors.Is(err, zmtp.ErrNotAdmitted) }},
 		{"status for libzmq", &zmtp.Refusal{Status: "400", Reason: "revoked"}, 0,
 			func(err error) bool { return isRefusal(err, "400", "") }},
 		{"reason for an SDK", &zmtp.Refusal{Status: "400", Reason: "revoked", SDK: true}, 0,

@@ -106,7 +106,7 @@ func (s *Server) Handshake(c zmtp.Commands, local zmtp.Metadata) (zmtp.Security,
 
 	peer.Subject, err = s.Admit(peer.Key, peer.Metadata)
 	if err != nil {
-		return zmtp.Security{}, refuse(c, err)
+		return zmtp.Security{}, zmtp.Refuse(c, err)
 	}
 	ready, err := h.sealReady(local)
 	if err != nil {
@@ -240,22 +240,4 @@ func (h *serverSide) wipe() {
 	clear(h.hello[:])
 	clear(h.session[:])
 	clear(h.vouched[:])
-}
-
-// refuse tells the client that it is not admitted, in the way that err says. An
-// ERROR stops a libzmq client for good, a silent close makes it retry ten times
-// a second: a Refusal chooses. (hazards A3.12)
-func refuse(c zmtp.Commands, err error) error {
-	var r *zmtp.Refusal
-	if !errors.As(err, &r) {
-		r = &zmtp.Refusal{Status: "500"}
-	}
-	if r.Silent {
-		c.Hold(r.Hold)
-		return err
-	}
-	if werr := c.WriteCommand(zmtp.AppendError(nil, r)); werr != nil {
-		return fmt.Errorf("curve: sending ERROR: %w", errors.Join(err, werr))
-	}
-	return err
 }

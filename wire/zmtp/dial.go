@@ -55,7 +55,7 @@ func stepOf(step Step, err error) Step {
 	switch {
 	case errors.Is(err, ErrServerKey):
 		return StepServerKey
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal), errors.Is(err, ErrNotAdmitted):
 		return StepAuthorise
 	}
 	return step

@@ -18,6 +18,10 @@ var (
 	// ErrServerKey ends a client's CURVE handshake whose HELLO was not answered:
 	// the server could not open it, since it was made for another server's key.
 	ErrServerKey = errors.New("zmtp: server key mismatch: the peer does not hold the secret of the given server key")
+
+	// ErrNotAdmitted ends a client's handshake when the server closes the
+	// connection where it should have admitted the client's key.
+	ErrNotAdmitted = errors.New("zmtp: the server closed the connection instead of admitting this key")
 )
 
 // Step names a part of Dial, for messages that say what failed.

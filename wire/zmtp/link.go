@@ -92,7 +92,16 @@ func (l *Link) Run(handle func(*Message) error) error {
 		l.idle.Wait()
 	}
 	l.queue = queue{end: l.queue.end}
+	wipe(l.security.Sealer)
+	wipe(l.security.Opener)
 	return l.cause
+}
+
+// wipe lets a mechanism forget the keys of a link that has ended.
+func wipe(record any) {
+	if w, ok := record.(interface{ Wipe() }); ok {
+		w.Wipe()
+	}
 }
 
 func (l *Link) contain(handle func(*Message) error) (err error) {

@@ -2,6 +2,7 @@ package zmtp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -60,16 +61,21 @@ func (n Null) Handshake(c Commands, local Metadata) (Security, error) {
 	return s, nil
 }
 
-// Refuse carries out an admission's error: a *Refusal is sent or held as it
-// says, any other error closes the connection without a word. It returns err.
+// Refuse tells the peer that it is not admitted, in the way that err says, and
+// returns err. An ERROR stops a libzmq client for good, a silent close makes it
+// retry ten times a second: a *Refusal chooses. Any other error is told as
+// status 500 without a reason.
 func Refuse(c Commands, err error) error {
-	r, ok := err.(*Refusal)
-	switch {
-	case !ok:
-	case r.Silent:
+	var r *Refusal
+	if !errors.As(err, &r) {
+		r = &Refusal{Status: "500"}
+	}
+	if r.Silent {
 		c.Hold(r.Hold)
-	default:
-		_ = c.WriteCommand(AppendError(nil, r)) // the connection ends either way
+		return err
+	}
+	if werr := c.WriteCommand(AppendError(nil, r)); werr != nil {
+		return fmt.Errorf("zmtp: sending ERROR: %w", errors.Join(err, werr))
 	}
 	return err
 }
