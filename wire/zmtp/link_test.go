@@ -63,7 +63,8 @@ func TestLink_carriesMessagesOfEverySize(t *testing.T) {
 		for i := range frames {
 			frames[i] = bytes.Clone(m.Frame(i))
 		}
-		return router.Send(frames...)
+		_, err := router.Send(frames...)
+		return err
 	})
 	got := make(chan [][]byte, 1)
 	ended := run(dealer, func(m *Message) error {
@@ -76,7 +77,7 @@ func TestLink_carriesMessagesOfEverySize(t *testing.T) {
 	})
 	for _, size := range []int{0, 1, 255, 256, 511, 512, 65535, 65536, 1 << 20, 8 << 20} {
 		want := [][]byte{nil, bytes.Repeat([]byte{byte(size)}, size), []byte("tail")}
-		if err := dealer.Send(want...); err != nil {
+		if _, err := dealer.Send(want...); err != nil {
 			t.Fatal(err)
 		}
 		frames := <-got
@@ -168,7 +169,7 @@ func TestLink_silentPeerIsCut(t *testing.T) {
 func TestLink_handlerPanicEndsOnlyTheLink(t *testing.T) {
 	router, dealer := nullPair(t)
 	ended := run(router, func(*Message) error { panic("boom") })
-	if err := dealer.Send([]byte("x")); err != nil {
+	if _, err := dealer.Send([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	var p *PanicError

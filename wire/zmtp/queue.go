@@ -49,14 +49,16 @@ func (q *queue) batch() *queued {
 	return q.open(0, true)
 }
 
-// Send queues one message of the given frames, which it copies. It never
-// blocks; a peer that does not read is cut with ErrSlowPeer.
-func (l *Link) Send(frames ...[]byte) error {
+// Send queues one message of the given frames, which it copies, and returns the
+// stream offset of its first byte, to be compared with Handed. It never blocks;
+// a peer that does not read is cut with ErrSlowPeer.
+func (l *Link) Send(frames ...[]byte) (start uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.admitLocked(); err != nil {
-		return err
+		return 0, err
 	}
+	start = l.queue.end
 	for i, body := range frames {
 		flags := FlagMore
 		if i == len(frames)-1 {
@@ -65,7 +67,7 @@ func (l *Link) Send(frames ...[]byte) error {
 		l.queueLocked(flags, body)
 	}
 	l.wakeLocked()
-	return nil
+	return start, nil
 }
 
 // Append lets fn append whole envelopes to the batch that the write loop takes
