@@ -65,7 +65,7 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 	}
 	body, err := conn.ReadCommand(max(welcomeSize, maxError))
 	if isClosed(err) {
-		return zmtp.Security{}, fmt.Errorf("%w: the server closed the connection after HELLO (%w)", ErrServerKey, err)
+		return zmtp.Security{}, fmt.Errorf("%w: it closed the connection after HELLO", ErrServerKey)
 	}
 	if err != nil {
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for WELCOME: %w", err)
@@ -86,7 +86,7 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 	}
 	body, err = conn.ReadCommand(maxInitiate)
 	if isClosed(err) {
-		return zmtp.Security{}, fmt.Errorf("%w (%w)", ErrNotAdmitted, err)
+		return zmtp.Security{}, notAdmitted()
 	}
 	if err != nil {
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for READY: %w", err)

@@ -2,8 +2,11 @@ package curve
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/servicetools/servicetools/wire/zmtp"
 )
 
 // What a client branches on when its handshake fails.
@@ -11,12 +14,12 @@ var (
 	// ErrServerKey says that the peer does not hold the secret half of the
 	// client's ServerKey: it closed the connection after HELLO, or its WELCOME
 	// does not open.
-	ErrServerKey = errors.New("curve: server key mismatch")
+	ErrServerKey = zmtp.ErrServerKey
 
 	// ErrNotAdmitted says that the server closed the connection after INITIATE
 	// without a word. It does so for keys that it does not know; a server that
-	// stops at that moment looks the same.
-	ErrNotAdmitted = errors.New("curve: the server closed the connection instead of admitting this key")
+	// stops at that moment looks the same. It comes with a *zmtp.Refusal.
+	ErrNotAdmitted = errors.New("curve: closed after INITIATE")
 )
 
 var (
@@ -32,6 +35,16 @@ var (
 	errNoServerKey = errors.New("curve: no server key is configured")
 	errNoAdmission = errors.New("curve: Server.Admit is nil, so nobody may enter")
 )
+
+// notAdmitted is the refusal by a server that closed without a word.
+func notAdmitted() error {
+	return fmt.Errorf("%w: %w", ErrNotAdmitted, &zmtp.Refusal{
+		Status: "400",
+		Reason: "the server does not know this key, or went away",
+		Silent: true,
+		ByPeer: true,
+	})
+}
 
 // isClosed reports whether err is the peer's end of the connection, as opposed
 // to a deadline or a fault of this side.
