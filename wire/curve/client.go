@@ -172,7 +172,7 @@ func (h *clientSide) sealInitiate(local zmtp.Metadata) ([]byte, error) {
 
 // sealVouch makes the vouch: the owner of C says that C' is its own, to S only.
 func (h *clientSide) sealVouch(v *vouch) error {
-	if err := h.vouched.compute(&h.server, h.client.Key.key); err != nil {
+	if err := h.vouched.compute(&h.server, h.client.Key.key()); err != nil {
 		return fmt.Errorf("vouch: %w", err)
 	}
 	if err := fill(h.random, v.nonce()[:]); err != nil {
