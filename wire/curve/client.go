@@ -65,7 +65,7 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 	}
 	body, err := conn.ReadCommand(max(welcomeSize, maxError))
 	if isClosed(err) {
-		return zmtp.Security{}, fmt.Errorf("%w: the server closed the connection after HELLO (%w)", zmtp.ErrServerKey, err)
+		return zmtp.Security{}, fmt.Errorf("%w (it closed the connection after HELLO)", zmtp.ErrServerKey)
 	}
 	if err != nil {
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for WELCOME: %w", err)
@@ -86,7 +86,7 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 	}
 	body, err = conn.ReadCommand(maxInitiate)
 	if isClosed(err) {
-		return zmtp.Security{}, fmt.Errorf("%w (%w)", zmtp.ErrNotAdmitted, err)
+		return zmtp.Security{}, zmtp.ErrNotAdmitted
 	}
 	if err != nil {
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for READY: %w", err)
@@ -172,7 +172,7 @@ func (h *clientSide) sealInitiate(local zmtp.Metadata) ([]byte, error) {
 
 // sealVouch makes the vouch: the owner of C says that C' is its own, to S only.
 func (h *clientSide) sealVouch(v *vouch) error {
-	if err := h.vouched.compute(&h.server, h.client.Key.key); err != nil {
+	if err := h.vouched.compute(&h.server, h.client.Key.key()); err != nil {
 		return fmt.Errorf("vouch: %w", err)
 	}
 	if err := fill(h.random, v.nonce()[:]); err != nil {

@@ -50,6 +50,7 @@ const (
 type hello [helloSize]byte
 
 func (m *hello) version() []byte    { return m[6:8] }
+func (m *hello) padding() []byte    { return m[8:80] }
 func (m *hello) client() *PublicKey { return (*PublicKey)(m[80:112]) }
 func (m *hello) nonce() uint64      { return binary.BigEndian.Uint64(m[112:120]) }
 func (m *hello) setNonce(n uint64)  { binary.BigEndian.PutUint64(m[112:120], n) }
@@ -61,6 +62,10 @@ func parseHello(b []byte) (*hello, error) {
 	m := (*hello)(b)
 	if v := m.version(); v[0] != 1 || v[1] != 0 {
 		return nil, fmt.Errorf("curve: HELLO has version %d.%d, this side speaks 1.0", v[0], v[1])
+	}
+	var zeros [72]byte
+	if !equal(m.padding(), zeros[:]) {
+		return nil, errors.New("curve: the padding of HELLO is not zero")
 	}
 	return m, nil
 }

@@ -2,7 +2,6 @@ package curve
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -15,11 +14,10 @@ import (
 // of printing it gives "[secret]"; RevealZ85 is the only way to write it out.
 // Copies share the key. The zero value is no key.
 type SecretKey struct {
-	_ [0]func() // == is not constant-time, so it must not compile
-
-	// key is behind a pointer because fmt cannot call methods on an unexported
-	// field of somebody else's struct: there it prints an address, not the key.
-	key    *[keySize]byte
+	// key is a function for two reasons: == is not constant-time, so it must not
+	// compile; and fmt cannot call the methods of an unexported field of somebody
+	// else's struct, where it prints even what pointers point to, but no function.
+	key    func() *[keySize]byte
 	public PublicKey
 }
 
@@ -48,7 +46,7 @@ func newSecretKey(key *[keySize]byte) (SecretKey, error) {
 	if err != nil {
 		return SecretKey{}, errors.New("curve: a secret key has no public half")
 	}
-	return SecretKey{key: key, public: PublicKey(public)}, nil
+	return SecretKey{key: func() *[keySize]byte { return key }, public: PublicKey(public)}, nil
 }
 
 // ParseSecretKey reads the 40 characters of Z85 that RevealZ85 writes. Its
@@ -64,10 +62,10 @@ func ParseSecretKey(text string) (SecretKey, error) {
 // RevealZ85 returns the secret itself in Z85, to be written to a file of mode
 // 0600 and nowhere else. The zero key is "".
 func (k SecretKey) RevealZ85() string {
-	if k.key == nil {
+	if k.IsZero() {
 		return ""
 	}
-	return encodeZ85(k.key)
+	return encodeZ85(k.key())
 }
 
 // Public returns the public half of the pair.
@@ -78,10 +76,10 @@ func (k SecretKey) IsZero() bool { return k.key == nil }
 
 // Equal compares in constant time. The zero key equals only itself.
 func (k SecretKey) Equal(other SecretKey) bool {
-	if k.key == nil || other.key == nil {
-		return k.key == other.key
+	if k.IsZero() || other.IsZero() {
+		return k.IsZero() && other.IsZero()
 	}
-	return subtle.ConstantTimeCompare(k.key[:], other.key[:]) == 1
+	return equal(k.key()[:], other.key()[:])
 }
 
 // String returns "[secret]".

@@ -128,7 +128,7 @@ func (h *serverSide) openHello(body []byte) error {
 	}
 	// Box [64 zeros](C'->S)
 	h.client = *m.client()
-	if err := h.hello.compute(&h.client, h.server.Key.key); err != nil {
+	if err := h.hello.compute(&h.client, h.server.Key.key()); err != nil {
 		return fmt.Errorf("HELLO: %w", err)
 	}
 	var zeros [signatureSize]byte

@@ -21,7 +21,7 @@ var (
 
 	// ErrNotAdmitted ends a client's handshake when the server closes the
 	// connection where it should have admitted the client's key.
-	ErrNotAdmitted = errors.New("zmtp: the server closed the connection instead of admitting this key")
+	ErrNotAdmitted = errors.New("zmtp: the server closed the connection instead of admitting this key: it does not know it, or went away")
 )
 
 // Step names a part of Dial, for messages that say what failed.
