@@ -1,7 +1,6 @@
 package curve
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
