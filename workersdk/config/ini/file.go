@@ -264,3 +264,14 @@ func (f *File) Create(overwrite bool) error {
 	}
 	return err
 }
+
+// Compose makes a new file of {section, key, value} rows, in their order.
+func Compose(name string, rows [][3]string) (*File, error) {
+	f, err := Parse(name, nil)
+	for _, row := range rows {
+		if err == nil {
+			err = f.Set(row[0], row[1], row[2])
+		}
+	}
+	return f, err
+}
