@@ -51,8 +51,8 @@ type Main struct {
 	// a port is given.
 	IP string `ini:"ip"`
 
-	// Port is the broker's backend port. There is no default: a broker that
-	// starts the worker writes its own into the file.
+	// Port is the broker's backend port. Default: none; a broker that starts
+	// the worker writes its own into the file.
 	Port int `ini:"port" max:"65535"`
 
 	// PublicKeysDir is the folder of server.key. Default: none; a broker that
@@ -76,7 +76,7 @@ type Logging struct {
 
 	// LoggingMode is the lowest level that is logged: DEBUG, INFO, WARN,
 	// WARNING, ERROR or CRITICAL. Default: INFO.
-	LoggingMode string `ini:"logging_mode" default:"INFO" live:"yes"`
+	LoggingMode string `ini:"logging_mode" default:"INFO"`
 }
 
 // LogFiles is section [log_files]: the rotation of what is in log_dir.
@@ -90,7 +90,7 @@ type LogFiles struct {
 
 // Security is section [security].
 type Security struct {
-	// Insecure is the key secure = False: the worker speaks to its broker in
+	// Insecure is the key secure with the value False: the worker speaks to its broker in
 	// clear, without keys. Default: secure = True.
 	Insecure bool `ini:"!secure" default:"True"`
 }
@@ -126,18 +126,22 @@ var Schema = ini.NewSchema[Config]()
 
 // Load reads and verifies the file at path. The error joins every fault, each
 // with its file, line, section and key.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return LoadEnv(path, os.LookupEnv) }
+
+// LoadEnv is Load with another environment: a broker reads the file of a
+// worker with the variables that the worker will have, not with its own.
+func LoadEnv(path string, env func(string) (string, bool)) (*Config, error) {
 	f, err := ini.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the worker's configuration: %w", err)
 	}
-	return decode(f)
+	return decode(f, env)
 }
 
-func decode(f *ini.File) (*Config, error) {
+func decode(f *ini.File, env func(string) (string, bool)) (*Config, error) {
 	c := &Config{Path: f.Name}
 	var errs []error
-	c.origins, errs = Schema.Decode(c, f, os.LookupEnv)
+	c.origins, errs = Schema.Decode(c, f, env)
 	if errs == nil {
 		errs = c.verify()
 		c.origins.Locate(errs, f.Name)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -55,7 +56,7 @@ func CreateNew(o WorkerConfig) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := decode(f) // before it is written: a bad option leaves no file behind
+	c, err := decode(f, os.LookupEnv) // before it is written: a bad option leaves no file behind
 	if err != nil {
 		return nil, err
 	}
