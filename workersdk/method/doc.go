@@ -1,0 +1,5 @@
+// Package method makes the exported methods of a Go value callable by name. A
+// Table settles every name, shape and type once, at registration; a call is
+// then one map lookup, one decode of msgpack straight into the parameters, one
+// reflect call and one encode.
+package method

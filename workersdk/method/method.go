@@ -1,0 +1,247 @@
+package method
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// Method is one callable function. All but frames is static.
+type Method struct {
+	name   string // on the wire
+	goName string
+	info   message.Method
+	fn     reflect.Value
+
+	takesContext bool
+	variadic     bool
+	params       []param
+	fields       *fields // of the one struct that the arguments fill, else nil
+
+	result   *codec // of the value, or of the items of a stream; nil if there is none
+	stream   stream
+	hasError bool // the last result is an error
+
+	frames sync.Pool // *frame
+}
+
+// param is a parameter behind the context.
+type param struct {
+	name  string // from the source; may be empty
+	typ   reflect.Type
+	codec *codec // of the element, for the variadic one
+}
+
+// stream is how a method returns the items of a stream.
+type stream uint8
+
+const (
+	noStream stream = iota
+	channel         // chan T or <-chan T
+	seq             // iter.Seq[T]
+	seq2            // iter.Seq2[T, error]
+)
+
+var contextType = reflect.TypeFor[context.Context]()
+
+// newMethod settles how fn is called, or says why it cannot be. owner is the
+// type whose method it is, nil for a plain function.
+func newMethod(name string, fn reflect.Value, owner reflect.Type, d described) (*Method, error) {
+	m := &Method{name: Snake(name), goName: name, fn: fn, variadic: fn.Type().IsVariadic()}
+	if err := m.setParams(d.params); err != nil {
+		return nil, err
+	}
+	if err := m.setResults(); err != nil {
+		return nil, err
+	}
+	m.info = message.Method{
+		Name:      m.name,
+		Signature: cut(m.signature(owner), message.MaxSignature),
+		Doc:       cut(d.doc, message.MaxDoc),
+		Stream:    m.stream != noStream,
+	}
+	if m.name != name {
+		m.info.Aliases = []string{name}
+	}
+	m.frames.New = func() any { return m.newFrame() }
+	return m, nil
+}
+
+func (m *Method) setParams(names []string) error {
+	t := m.fn.Type()
+	first := 0
+	if t.NumIn() > 0 && t.In(0) == contextType {
+		m.takesContext = true
+		first = 1
+	}
+	for i := first; i < t.NumIn(); i++ {
+		p := param{typ: t.In(i)}
+		if i < len(names) {
+			p.name = names[i]
+		}
+		element := p.typ
+		if p.typ == contextType {
+			return errors.New("its context.Context must be the first parameter")
+		}
+		if m.variadic && i == t.NumIn()-1 {
+			element = p.typ.Elem()
+		}
+		var err error
+		if p.codec, err = codecOf(element); err != nil {
+			return fmt.Errorf("parameter %d cannot be filled from a message: %w", i-first+1, err)
+		}
+		m.params = append(m.params, p)
+	}
+	if len(m.params) == 1 && !m.variadic {
+		m.fields = structOf(m.params[0].typ)
+	}
+	return nil
+}
+
+// structOf returns the fields of a struct or a pointer to one, else nil.
+func structOf(t reflect.Type) *fields {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	c, err := codecOf(t)
+	if err != nil {
+		return nil
+	}
+	return c.fields
+}
+
+func (m *Method) setResults() error {
+	t := m.fn.Type()
+	n := t.NumOut()
+	if n > 0 && t.Out(n-1) == errorType {
+		m.hasError = true
+		n--
+	}
+	switch n {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return fmt.Errorf("it has %d results: return a value, an error, or a value and an error; several values go into a struct", t.NumOut())
+	}
+	out := t.Out(0)
+	item := out
+	m.stream, item = streamOf(out)
+	var err error
+	switch {
+	case out == errorType:
+		err = errors.New("only the last result may be an error")
+	case m.stream == noStream && out.Kind() == reflect.Func, out.Kind() == reflect.Chan && m.stream == noStream:
+		err = fmt.Errorf("its result %s is no stream: return <-chan T, iter.Seq[T] or iter.Seq2[T, error]", out)
+	default:
+		if m.result, err = codecOf(item); err != nil {
+			err = fmt.Errorf("its result cannot be sent: %w", err)
+		}
+	}
+	return err
+}
+
+// streamOf returns how t streams, and the type of its items; t itself if it does not.
+func streamOf(t reflect.Type) (stream, reflect.Type) {
+	switch t.Kind() {
+	case reflect.Chan:
+		if t.ChanDir()&reflect.RecvDir != 0 {
+			return channel, t.Elem()
+		}
+	case reflect.Func:
+		if t.NumIn() != 1 || t.NumOut() != 0 || t.IsVariadic() {
+			break
+		}
+		yield := t.In(0)
+		if yield.Kind() != reflect.Func || yield.NumOut() != 1 || yield.Out(0).Kind() != reflect.Bool {
+			break
+		}
+		if yield.NumIn() == 1 {
+			return seq, yield.In(0)
+		}
+		if yield.NumIn() == 2 && yield.In(1) == errorType {
+			return seq2, yield.In(0)
+		}
+	}
+	return noStream, t
+}
+
+// Info describes the method as registered with a broker.
+func (m *Method) Info() message.Method { return m.info }
+
+// TakesContext reports whether the method looks at its context.
+func (m *Method) TakesContext() bool { return m.takesContext }
+
+// signature returns the method as Go writes it. The struct that the arguments
+// fill is spelled out, since a caller needs its fields.
+func (m *Method) signature(owner reflect.Type) string {
+	var b strings.Builder
+	b.WriteString(m.goName + "(")
+	if m.takesContext {
+		b.WriteString("ctx context.Context")
+	}
+	for i, p := range m.params {
+		if i > 0 || m.takesContext {
+			b.WriteString(", ")
+		}
+		if p.name != "" {
+			b.WriteString(p.name + " ")
+		} else if m.takesContext {
+			b.WriteString("_ ") // Go names all parameters or none
+		}
+		text := p.typ.String()
+		if m.variadic && i == len(m.params)-1 {
+			text = "..." + p.typ.Elem().String()
+		}
+		b.WriteString(text)
+		if m.fields != nil {
+			b.WriteString(m.fields.String())
+		}
+	}
+	b.WriteString(")")
+	t := m.fn.Type()
+	switch t.NumOut() {
+	case 0:
+	case 1:
+		b.WriteString(" " + t.Out(0).String())
+	default:
+		b.WriteString(" (" + t.Out(0).String() + ", " + t.Out(1).String() + ")")
+	}
+	return unqualify(b.String(), owner)
+}
+
+// String lists the fields as " { Text string; Top int }".
+func (fs *fields) String() string {
+	parts := make([]string, len(fs.list))
+	for i, f := range fs.list {
+		parts[i] = f.name + " " + f.typ.String()
+	}
+	return " { " + strings.Join(parts, "; ") + " }"
+}
+
+// unqualify removes the name of the owner's package before its types.
+func unqualify(signature string, owner reflect.Type) string {
+	if owner == nil {
+		return signature
+	}
+	pkg, _, found := strings.Cut(strings.TrimPrefix(owner.String(), "*"), ".")
+	if !found {
+		return signature
+	}
+	for _, before := range []string{" ", "*", "]", "[", "(", "."} {
+		signature = strings.ReplaceAll(signature, before+pkg+".", before)
+	}
+	return signature
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-3], "") + "..."
+}
