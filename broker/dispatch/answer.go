@@ -1,0 +1,214 @@
+package dispatch
+
+import "github.com/servicetools/servicetools/wire/message"
+
+// A worker is told how many outcomes have come when so many wait, or with the
+// next Tick.
+const (
+	ackOutcomes = 64
+	ackSize     = 256 << 10
+)
+
+// Outcome takes a worker's answer: kind is KindResult or KindError. An answer to a
+// token that is not the worker's, or to a call that has ended, is counted and
+// dropped. shutting_down hands the call back, and drains the worker.
+func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
+	d := w.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w.gone {
+		d.stats.Late++
+		return
+	}
+	w.noteLocked(len(body))
+	o := d.readLocked(kind, body)
+	a := w.findLocked(ref)
+	switch {
+	case a != nil:
+		d.answeredLocked(w, a, &o)
+	case ref.Token == 0:
+		d.unaskedLocked(w, ref.Origin, &o)
+	default:
+		d.stats.Late++
+	}
+}
+
+// answer is an outcome as a worker sent it.
+type answer struct {
+	kind message.Kind
+	code message.Code // of an error
+	ran  message.Execution
+	body []byte // aliases the link's message, or Dispatcher.scratch
+}
+
+// back reports whether the worker hands the call back, not run.
+func (o *answer) back() bool {
+	return o.kind == message.KindError && o.code == message.ShuttingDown && o.ran == message.NotExecuted
+}
+
+// readLocked classifies an answer. One that is too large to send on is replaced.
+func (d *Dispatcher) readLocked(kind message.Kind, body []byte) answer {
+	if len(body) > d.limits.MaxMessage {
+		e := message.Errorf(message.TooLarge, "the method ran, but its result of %d bytes exceeds the limit of %d",
+			len(body), d.limits.MaxMessage).WithExecution(message.MaybeExecuted)
+		d.scratch = e.Append(d.scratch[:0])
+		return answer{message.KindError, e.Code, e.Execution(), d.scratch}
+	}
+	if kind == message.KindResult {
+		return answer{kind: kind, ran: message.Executed, body: body}
+	}
+	e := message.ParseError(body)
+	code := e.Code
+	if !code.Known() {
+		code = "other" // the counters must not grow by what workers make up
+	}
+	return answer{message.KindError, code, e.Execution(), body}
+}
+
+// findLocked returns the slot that ref names, or nil.
+func (w *Worker) findLocked(ref Ref) *assignment {
+	if ref.Token == 0 {
+		return w.claimed[ref.Origin]
+	}
+	return w.d.assignments.find(w, ref.Token)
+}
+
+// answeredLocked frees the slot and ends the call.
+func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
+	c := a.call
+	back := o.back() && !w.plain && (c == nil || c.session != nil)
+	if back && !w.draining {
+		w.draining = true
+		d.shutLocked(w, d.clock())
+	}
+	switch {
+	case c == nil && d.claims[a.origin].is(a):
+		d.keepClaimLocked(a.origin, o)
+	case c == nil:
+		d.stats.Late++
+	case back:
+		d.leaveLocked(c)
+		c.attempts--
+		d.stats.Returned++
+	case o.kind == message.KindResult:
+		w.succeeded++
+		d.endLocked(c, o)
+	default:
+		w.failed++
+		d.endLocked(c, o)
+	}
+	w.vacateLocked(a)
+	if back && c != nil {
+		d.requeueLocked(c, d.clock())
+	}
+	d.feedLocked(w)
+	w.drainedLocked()
+}
+
+// noteLocked counts an outcome that is to be acknowledged.
+func (w *Worker) noteLocked(size int) {
+	if w.plain {
+		return
+	}
+	w.answered++
+	w.ackBytes += size
+	if w.answered-w.acked >= ackOutcomes || w.ackBytes >= ackSize {
+		w.ackLocked()
+	} else if !w.ackPending {
+		w.ackPending = true
+		w.d.unacked = append(w.d.unacked, w)
+	}
+}
+
+// ackLocked acknowledges all that has come. It leaves w in Dispatcher.unacked,
+// where the next Tick finds nothing to do.
+func (w *Worker) ackLocked() {
+	w.ackPending = false
+	if w.acked != w.answered && !w.gone {
+		w.acked, w.ackBytes = w.answered, 0
+		w.sink.Ack(w.answered)
+	}
+}
+
+// Lost says that the worker's connection is gone. handed is the stream offset
+// up to which the link was written: calls at or above it never reached the
+// worker, and run elsewhere. Of the others, those that may be repeated are, and
+// the rest end in worker_lost with the evidence.
+func (w *Worker) Lost(handed uint64, evidence Evidence) {
+	d := w.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w.gone {
+		return
+	}
+	now := d.clock()
+	w.gone = true
+	delete(d.workers, w.id)
+	if !w.draining {
+		w.draining = true
+		d.shutLocked(w, now)
+	}
+	for a := w.held; a != nil; a = w.held {
+		c := a.call
+		if c != nil {
+			d.lostLocked(c, w, a.claimed || a.offset < handed, &evidence, now)
+		} else if d.claims[a.origin].is(a) {
+			delete(d.claims, a.origin)
+		}
+		w.vacateLocked(a)
+	}
+	d.leavePoolLocked(w.pool, now)
+}
+
+// leavePoolLocked takes one worker out of p, and p out of its methods when it
+// was the last.
+func (d *Dispatcher) leavePoolLocked(p *pool, now instant) {
+	if p.workers--; p.workers > 0 {
+		return
+	}
+	if p == d.catchAll {
+		d.forgetUnknownLocked()
+		return
+	}
+	delete(d.pools, p.id)
+	for _, mb := range p.members {
+		m := mb.method
+		m.partLocked(p)
+		if len(m.members) > 0 {
+			continue
+		}
+		if m.calls == 0 && len(d.methods) > maxKnown {
+			d.forgetMethodLocked(m)
+		} else {
+			d.wheel.set(&m.grace, now.add(d.limits.NoWorkerGrace))
+		}
+	}
+}
+
+// maxKnown bounds the names that are remembered although nobody serves them.
+const maxKnown = 65536
+
+// evidenceLocked adds what is known about the end of w.
+func (w *Worker) evidenceLocked(v *Evidence, now instant, e *message.Error) *message.Error {
+	e.With("worker", w.id)
+	if w.host != "" {
+		e.With("host", w.host)
+	}
+	if w.pid != 0 {
+		e.With("pid", w.pid)
+	}
+	if v.Reason != "" {
+		e.With("reason", v.Reason)
+	}
+	if !v.LastSeen.IsZero() {
+		seen := instant(v.LastSeen.Sub(w.d.base))
+		e.With("last_seen_ms_ago", max(now-seen, 0).duration().Milliseconds())
+	}
+	if v.Exit != "" {
+		e.With("exit", v.Exit)
+	}
+	if len(v.Stderr) > 0 {
+		e.With("stderr", v.Stderr)
+	}
+	return e
+}

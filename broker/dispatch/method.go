@@ -1,0 +1,280 @@
+package dispatch
+
+import (
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// method is what can be called by one or more names. Guarded by Dispatcher.mu.
+type method struct {
+	info       message.Method // as the last worker described it
+	known      bool           // an SDK worker has served it; false: a name that a caller used
+	idempotent bool           // every worker that serves it says so
+	domain     *domain
+	queue      queue[*call]
+	members    []*member // the pools that serve it; the catch-all is one at most
+	calls      int       // accepted and not ended; keeps an unknown name alive
+	grace      timer     // after its last worker left: the plain workers may have it then
+
+	succeeded, failed uint64
+}
+
+// member is a method in a pool. In the pool's queue it stands for the method's
+// first call.
+type member struct {
+	method     *method
+	pool       *pool
+	name       string // as the workers of the pool spell it
+	idempotent bool
+	index      int
+}
+
+func (m *member) place(i int) { m.index = i }
+func (m *member) placed() int { return m.index }
+
+// served reports whether a worker that does not drain serves m.
+func (m *method) served() bool {
+	for _, mb := range m.members {
+		if mb.pool.open > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// claimed reports whether an SDK worker serves m now.
+func (m *method) claimed() bool {
+	return len(m.members) > 0 && m.members[0].pool.id != ""
+}
+
+// rankedLocked tells the pools that the head of m's queue may have changed.
+func (m *method) rankedLocked() {
+	for _, mb := range m.members {
+		mb.rankedLocked()
+	}
+}
+
+func (mb *member) rankedLocked() {
+	waiting := &mb.pool.waiting
+	switch {
+	case mb.method.queue.len() == 0:
+		if mb.index >= 0 {
+			waiting.remove(mb)
+		}
+	case mb.index < 0:
+		waiting.push(mb.method.queue.first(), mb)
+	case waiting.entries[mb.index].rank != mb.method.queue.first():
+		waiting.rerank(mb.method.queue.first(), mb)
+	}
+}
+
+// joinLocked makes pool p serve m.
+func (m *method) joinLocked(p *pool, name string, idempotent bool) {
+	mb := &member{method: m, pool: p, name: name, idempotent: idempotent, index: -1}
+	m.members = append(m.members, mb)
+	if p.members = append(p.members, mb); len(p.members) > 1 {
+		p.members[0].method.domain.merge(m.domain)
+	}
+	m.declareLocked()
+	mb.rankedLocked()
+}
+
+// partLocked undoes joinLocked. The declaration of the last pool stays: calls
+// that it ran may still be to be judged by it.
+func (m *method) partLocked(p *pool) {
+	for i, mb := range m.members {
+		if mb.pool == p {
+			if mb.index >= 0 {
+				p.waiting.remove(mb)
+			}
+			m.members = append(m.members[:i], m.members[i+1:]...)
+			break
+		}
+	}
+	m.declareLocked()
+}
+
+// declareLocked settles whether m is idempotent: all must say so.
+func (m *method) declareLocked() {
+	for i, mb := range m.members {
+		m.idempotent = mb.idempotent && (i == 0 || m.idempotent)
+	}
+}
+
+// maxUnknown is how many idle names that only plain workers serve are remembered.
+const maxUnknown = 1024
+
+// release is called when an accepted call of m has ended.
+func (m *method) release(d *Dispatcher) {
+	m.calls--
+	if m.calls == 0 && !m.known && (d.catchAll.open == 0 || d.unknown > maxUnknown) {
+		d.forgetMethodLocked(m)
+	}
+}
+
+// forgetUnknownLocked drops the idle names that only plain workers served.
+func (d *Dispatcher) forgetUnknownLocked() {
+	for _, m := range d.methods {
+		if m.calls == 0 && !m.known {
+			d.forgetMethodLocked(m)
+		}
+	}
+}
+
+// forgetMethodLocked drops a method that nobody serves and nobody waits for.
+func (d *Dispatcher) forgetMethodLocked(m *method) {
+	for _, mb := range m.members {
+		mb.pool.drop(mb)
+	}
+	m.members = nil
+	if !m.known {
+		d.unknown--
+	}
+	d.wheel.stop(&m.grace)
+	m.domain.drop(m)
+	for _, name := range append(m.info.Aliases, m.info.Name) {
+		if d.methods[name] == m {
+			delete(d.methods, name)
+		}
+	}
+}
+
+// findLocked returns the method of that name, or nil when it is not known. A
+// name that nobody ever served is known while plain workers are there, which
+// serve anything, and in the grace after the start or after the last plain
+// worker has left, when its workers may be on their way back.
+func (d *Dispatcher) findLocked(name []byte, now instant) *method {
+	m := d.methods[string(name)]
+	if m == nil && (d.catchAll.open > 0 || now < d.reserve.add(d.limits.NoWorkerGrace)) {
+		m = d.newMethodLocked(string(name))
+	}
+	if m != nil && len(m.members) == 0 {
+		d.routeLocked(m)
+	}
+	return m
+}
+
+func (d *Dispatcher) newMethodLocked(name string) *method {
+	m := &method{info: message.Method{Name: name}, domain: &domain{}}
+	m.domain.methods = []*method{m}
+	m.grace.owner = m
+	d.methods[name] = m
+	d.unknown++
+	return m
+}
+
+// routeLocked gives a method that no SDK worker serves to the plain workers,
+// unless its last SDK worker has only just left and may come back.
+func (d *Dispatcher) routeLocked(m *method) {
+	if len(m.members) == 0 && d.catchAll.open > 0 && m.grace.when == 0 {
+		m.joinLocked(d.catchAll, m.info.Name, false)
+	}
+}
+
+// expireLocked is called when the workers of m did not come back in time.
+func (m *method) expireLocked(d *Dispatcher, _ instant) {
+	d.routeLocked(m)
+	d.feedPoolLocked(d.catchAll)
+}
+
+// describeLocked finds or makes the method that a worker registers, by any of
+// its names, so that return_non_sense and ReturnNonSense are one.
+func (d *Dispatcher) describeLocked(info *message.Method) *method {
+	m := d.methods[info.Name]
+	for i := 0; m == nil && i < len(info.Aliases); i++ {
+		m = d.methods[info.Aliases[i]]
+	}
+	if m == nil {
+		m = d.newMethodLocked(info.Name)
+	}
+	if m.known && m.info.Name != info.Name {
+		d.aliasLocked(m, info.Name)
+	} else {
+		aliases := m.info.Aliases
+		old := m.info.Name
+		m.info = *info
+		m.info.Aliases = aliases
+		d.methods[info.Name] = m
+		if old != info.Name {
+			d.aliasLocked(m, old)
+		}
+	}
+	for _, alias := range info.Aliases {
+		d.aliasLocked(m, alias)
+	}
+	if !m.known {
+		m.known = true
+		d.unknown--
+	}
+	return m
+}
+
+// aliasLocked makes name another name of m, unless it names something already.
+func (d *Dispatcher) aliasLocked(m *method, name string) {
+	if name == m.info.Name {
+		return
+	}
+	if o := d.methods[name]; o != nil && o != m {
+		if o.known {
+			return
+		}
+		d.absorbLocked(m, o)
+	}
+	for _, have := range m.info.Aliases {
+		if have == name {
+			return
+		}
+	}
+	d.methods[name] = m
+	m.info.Aliases = append(m.info.Aliases[:len(m.info.Aliases):len(m.info.Aliases)], name)
+}
+
+// absorbLocked gives m the calls of o, a name that turns out to be m's.
+func (d *Dispatcher) absorbLocked(m, o *method) {
+	var moved []*call
+	d.eachCallLocked(func(c *call) {
+		if c.method == o {
+			moved = append(moved, c)
+		}
+	})
+	for _, c := range moved {
+		if c.state == queued {
+			o.queue.remove(c)
+			m.queue.push(c.rank, c)
+		}
+		c.method = m
+	}
+	m.calls += len(moved)
+	d.forgetMethodLocked(o)
+	m.rankedLocked()
+}
+
+// noWorkerLocked is the error of a call that no worker can be found for.
+func (d *Dispatcher) noWorkerLocked(m *method) *message.Error {
+	if !m.known && !d.catchAll.seen {
+		return d.noSuchMethodLocked(m.info.Name, nil)
+	}
+	return message.Errorf(message.NoWorker,
+		"method %q is known, but no worker serves it now; start one and call again", m.info.Name)
+}
+
+// maxHints is how many suggestions of near names are worked out between two
+// Ticks: a flood of wrong names must not cost the others.
+const maxHints = 8
+
+// noSuchMethodLocked names the methods that the caller may have meant, of those it may call.
+func (d *Dispatcher) noSuchMethodLocked(name string, may func(string) bool) *message.Error {
+	if d.hints++; d.hints > maxHints {
+		return message.Errorf(message.NoSuchMethod, "no worker serves a method %q", name)
+	}
+	var known []string
+	for candidate, m := range d.methods {
+		if m.known && (may == nil || may(candidate)) {
+			known = append(known, candidate)
+		}
+	}
+	e := message.Errorf(message.NoSuchMethod, "no worker serves a method %q%s", name, message.DidYouMean(name, known))
+	if near := message.Nearest(name, known, 3); len(near) > 0 {
+		e.With("nearest", near)
+	}
+	return e
+}

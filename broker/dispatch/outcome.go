@@ -1,0 +1,100 @@
+package dispatch
+
+import "github.com/servicetools/servicetools/wire/message"
+
+// failLocked ends c with an error of the broker's. It never claims that a call
+// did not run that was handed over before.
+func (d *Dispatcher) failLocked(c *call, e *message.Error) {
+	if c.ran() && e.Execution() == message.NotExecuted {
+		copied := *e
+		e = copied.WithExecution(message.MaybeExecuted)
+	}
+	d.scratch = e.Append(d.scratch[:0])
+	d.endLocked(c, &answer{message.KindError, e.Code, e.Execution(), d.scratch})
+}
+
+// endLocked is the one place where an accepted call ends. The body is copied.
+func (d *Dispatcher) endLocked(c *call, o *answer) {
+	d.leaveLocked(c)
+	if o.kind == message.KindResult {
+		d.stats.Succeeded++
+		c.method.succeeded++
+	} else {
+		d.stats.Failed++
+		d.failed[o.code]++
+		c.method.failed++
+	}
+	d.dropBodyLocked(c)
+	c.method.release(d)
+	if c.record != nil {
+		d.settleLocked(c, o)
+	}
+	if c.session == nil {
+		d.stats.Orphaned++
+		d.recycleLocked(c)
+		return
+	}
+	c.session.live.remove(c)
+	d.deliverLocked(c, o.kind, o.body)
+}
+
+// deliverLocked sends the outcome of c, which is in no list, and keeps it until
+// the client has acknowledged it. A plain peer cannot: sent is forgotten.
+func (d *Dispatcher) deliverLocked(c *call, kind message.Kind, body []byte) {
+	s := c.session
+	c.state, c.kind = ended, kind
+	if !s.resumable {
+		if s.sink != nil {
+			s.outcomeLocked(c, body)
+		}
+		d.recycleLocked(c)
+		return
+	}
+	c.outcome = d.buffers.copy(body)
+	d.chargeLocked(c, int64(len(body)))
+	delete(s.numbers, c.origin.Number)
+	s.outbox.push(c)
+	if s.sink != nil {
+		s.outcomeLocked(c, c.outcome)
+	}
+}
+
+// outcomeLocked hands the outcome of c to the session's sink.
+func (s *Session) outcomeLocked(c *call, body []byte) {
+	o := &s.d.outcome
+	*o = Outcome{Number: c.origin.Number, Tag: c.tag, Kind: c.kind, Body: body}
+	s.sink.Outcome(o)
+	*o = Outcome{}
+}
+
+// callList is a list of calls of one session, linked through the calls.
+type callList struct {
+	first, last *call
+	len         int
+}
+
+func (l *callList) push(c *call) {
+	c.prev, c.next = l.last, nil
+	if l.last != nil {
+		l.last.next = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+	l.len++
+}
+
+func (l *callList) remove(c *call) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.last = c.prev
+	}
+	c.prev, c.next = nil, nil
+	l.len--
+}

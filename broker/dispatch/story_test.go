@@ -1,0 +1,55 @@
+package dispatch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+func TestCall_fromSubmitToAck(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "echo")
+	c := w.client("k")
+	c.call("echo")
+	c.call("echo")
+	s.has("1/1")
+	s.answer(0, "a")
+	s.has("1/1", "2/1")
+	s.answer(1, "b")
+	c.got("1=a", "2=b")
+	if e := c.session.Ack(2); e != nil {
+		t.Fatal(e)
+	}
+	if st := w.d.Stats(); st.HeldCalls != 0 || st.HeldBytes != 0 {
+		t.Fatalf("%d calls and %d bytes are held after the last ACK", st.HeldCalls, st.HeldBytes)
+	}
+	if e := c.session.Ack(3); e == nil || e.Code != message.Malformed {
+		t.Fatalf("an ACK of more outcomes than were sent gave %v", e)
+	}
+}
+
+func TestWorker_lostWithCalls(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(3, "echo", "safe*")
+	c := w.client("k")
+	c.call("echo")
+	c.call("safe")
+	c.call("echo")
+	s.loseAt(200) // the third was not handed over
+	c.got("1:worker_lost/maybe")
+	e := c.lastError()
+	if e.Details["worker"] != "w" || e.Details["exit"] != "signal: killed" || e.Details["host"] != "h" {
+		t.Fatalf("evidence: %v", e.Details)
+	}
+	s2 := w.serve(3, "echo", "safe*")
+	s2.has("2/2", "3/1")
+	s2.answer(0, "x")
+	s.answer(1, "late")
+	c.got("1:worker_lost/maybe", "2=x")
+	if st := w.d.Stats(); st.Late != 1 || st.Redispatched != 1 || st.Returned != 1 {
+		t.Fatalf("%+v", st)
+	}
+	w.pass(time.Second)
+}

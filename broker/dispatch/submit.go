@@ -1,0 +1,171 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// Request is a call as a client makes it. Submit copies what it keeps.
+type Request struct {
+	Number     uint64 // ascending in a session; 0 in a plain one, which numbers its calls itself
+	Tag        []byte // handed back with the outcome; may be nil
+	Method     []byte
+	Body       []byte        // msgpack args and kwargs
+	Timeout    time.Duration // 0 = none
+	Priority   message.Priority
+	Key        []byte // idempotency key; empty = none
+	Idempotent bool
+	Stream     bool
+	Resubmit   bool // the call may have been handed to another broker before
+}
+
+// Submit takes a call. Its outcome, also a refusal, goes to the session's sink.
+// A refusal is returned too; it is not counted as accepted. An error with the
+// code malformed alone has not been answered: the client breaks the protocol,
+// and the caller closes the link.
+func (s *Session) Submit(r *Request) *message.Error {
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.gone || s.sink == nil {
+		return errNoSession
+	}
+	number := r.Number
+	if !s.resumable {
+		number = s.last + 1
+	}
+	if number <= s.last {
+		if s.resumed {
+			d.stats.Duplicates++ // came again because of a reconnect
+			return nil
+		}
+		return message.Errorf(message.Malformed, "call number %d does not follow %d", number, s.last)
+	}
+	s.last = number
+	now := d.clock()
+	m, known, e := d.doorLocked(s, r, now)
+	if e != nil {
+		d.refuseLocked(s, number, r, e)
+		return e
+	}
+	c := d.acceptLocked(s, number, m, r, now)
+	switch {
+	case known != nil:
+		d.joinLocked(c, known)
+	case r.Resubmit:
+		d.reclaimLocked(c, now)
+	default:
+		d.admitLocked(c, now)
+	}
+	return nil
+}
+
+// doorLocked decides whether a call is accepted. It returns the method, and the
+// record of the idempotency key if another call holds it.
+func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *record, *message.Error) {
+	switch {
+	case d.draining:
+		return nil, nil, errShuttingDown
+	case len(r.Body) > d.limits.MaxMessage:
+		return nil, nil, message.Errorf(message.TooLarge,
+			"the request has %d bytes, the limit is %d; send less, or raise the limit", len(r.Body), d.limits.MaxMessage)
+	case s.config.May != nil && !s.config.May(string(r.Method)):
+		return nil, nil, message.Errorf(message.Unauthorized,
+			"the key may not call method %q; add it to the methods of the key's file", r.Method)
+	}
+	if e := d.roomLocked(s.client, int64(len(r.Body)+len(r.Tag))); e != nil {
+		return nil, nil, e
+	}
+	m := d.findLocked(r.Method, now)
+	if m == nil {
+		return nil, nil, d.noSuchMethodLocked(string(r.Method), s.config.May)
+	}
+	if len(r.Key) == 0 {
+		return m, nil, nil
+	}
+	known, e := d.recordLocked(s.client.key, m, r)
+	return m, known, e
+}
+
+// roomLocked refuses what would exceed a limit.
+func (d *Dispatcher) roomLocked(c *client, bytes int64) *message.Error {
+	l := &d.limits
+	var what string
+	switch {
+	case c.calls >= l.CallsPerKey:
+		what = "calls of this key"
+	case c.bytes+bytes > l.BytesPerKey:
+		what = "bytes of this key's calls"
+	case d.held.calls >= int64(l.Calls):
+		what = "calls of all clients"
+	case d.held.bytes+bytes > l.Bytes:
+		what = "bytes of all clients' calls"
+	default:
+		return nil
+	}
+	return message.Errorf(message.QueueFull, "the limit on %s is reached; take outcomes, and call again after retry_after_ms", what).
+		With("retry_after_ms", d.rate.wait(d.stats.Queued/10+1).Milliseconds())
+}
+
+// acceptLocked makes the call of an accepted request, which is nowhere yet.
+func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Request, now instant) *call {
+	c := d.newCallLocked()
+	d.ownLocked(c, s, number, r)
+	c.method, c.priority = m, r.Priority
+	c.idempotent, c.stream = r.Idempotent, r.Stream && s.resumable
+	c.submitted = now
+	if r.Timeout > 0 {
+		c.deadline = now.add(r.Timeout)
+	}
+	c.window, c.follows = StreamWindow, true
+	c.body = d.buffers.copy(r.Body)
+	d.chargeLocked(c, int64(len(c.body)))
+	m.calls++
+	s.live.push(c)
+	if s.resumable {
+		s.numbers[number] = c
+	}
+	d.stats.Accepted++
+	if len(r.Key) > 0 {
+		d.holdKeyLocked(c, r)
+	}
+	return c
+}
+
+// ownLocked makes c a call of s.
+func (d *Dispatcher) ownLocked(c *call, s *Session, number uint64, r *Request) {
+	c.session, c.client = s, s.client
+	c.origin = message.Origin{Session: s.name.id, Number: number}
+	c.tag = d.buffers.copy(r.Tag)
+	d.chargeLocked(c, int64(len(c.tag)))
+	c.client.calls++
+	d.held.calls++
+}
+
+// refuseLocked answers a call that is not accepted. The answer is kept until it
+// is acknowledged like any other: the client will not send the call again. A
+// client that takes no answers and goes on calling is cut.
+func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *message.Error) {
+	d.refused[e.Code]++
+	d.stats.Refused++
+	if r.Resubmit && e.Execution() == message.NotExecuted {
+		copied := *e
+		e = copied.WithExecution(message.MaybeExecuted)
+	}
+	c := d.newCallLocked()
+	d.ownLocked(c, s, number, r)
+	c.refused = true
+	d.scratch = e.Append(d.scratch[:0])
+	d.deliverLocked(c, message.KindError, d.scratch)
+	if s.outbox.len > 2*d.limits.CallsPerKey {
+		s.sink.Close(errTakesNothing)
+		s.sink = nil
+		d.wheel.set(&s.grace, d.clock().add(d.limits.ClientGrace))
+	}
+}
+
+var (
+	errNoSession    = message.Errorf(message.Malformed, "the session has no connection")
+	errTakesNothing = message.Errorf(message.QueueFull, "the client acknowledges no outcomes and goes on calling")
+)
