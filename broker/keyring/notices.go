@@ -1,0 +1,60 @@
+package keyring
+
+import (
+	"path/filepath"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/servicetools/servicetools/wire/curve"
+)
+
+// notices are the system's reports that something in a folder changed, without
+// saying what: the folder is read anyway.
+type notices struct {
+	C       <-chan struct{} // of one element: any number of changes are one notice
+	watcher *fsnotify.Watcher
+	done    chan struct{}
+}
+
+func watch(dir string) (*notices, error) {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	if err := watcher.Add(dir); err != nil {
+		watcher.Close()
+		return nil, err
+	}
+	revoked := filepath.Join(dir, curve.RevokedDir)
+	_ = watcher.Add(revoked) // it need not exist; a revocation shows in dir as well
+	c := make(chan struct{}, 1)
+	n := &notices{C: c, watcher: watcher, done: make(chan struct{})}
+	go n.forward(c)
+	return n, nil
+}
+
+// forward ends when the watcher is closed.
+func (n *notices) forward(c chan<- struct{}) {
+	defer close(n.done)
+	for {
+		select {
+		case _, ok := <-n.watcher.Events:
+			if !ok {
+				return
+			}
+		case _, ok := <-n.watcher.Errors: // an overflow: something has changed
+			if !ok {
+				return
+			}
+		}
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Close returns when the watcher's goroutines have ended.
+func (n *notices) Close() {
+	n.watcher.Close()
+	<-n.done
+}
