@@ -13,8 +13,13 @@ import (
 // maxFile bounds a certificate file, in bytes.
 const maxFile = 64 << 10
 
-// ErrExposed says that others may read a file that holds a secret key.
-var ErrExposed = errors.New("curve: secret key file is open to others")
+// What is wrong with a certificate file, beside fs.ErrNotExist and the like.
+var (
+	// ErrExposed says that others may read a file that holds a secret key.
+	ErrExposed = errors.New("curve: secret key file is open to others")
+	// ErrBadCertificate says that a file's content is not a certificate.
+	ErrBadCertificate = errors.New("curve: bad certificate")
+)
 
 // LoadCertificate reads a certificate file, public or secret, written by this
 // package, czmq or pyzmq. Its errors name the file and the remedy and match
@@ -29,7 +34,7 @@ func LoadCertificate(path string) (*Certificate, error) {
 		return nil, fileError(path, err)
 	}
 	if !info.Mode().IsRegular() { // a named pipe would block the reader for ever
-		return nil, fmt.Errorf("curve: certificate %s is not a regular file", path)
+		return nil, fmt.Errorf("%w: %s is not a regular file", ErrBadCertificate, path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -41,12 +46,12 @@ func LoadCertificate(path string) (*Certificate, error) {
 		return nil, fileError(path, err)
 	}
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("curve: certificate %s is larger than %d bytes", path, maxFile)
+		return nil, fmt.Errorf("%w: %s is larger than %d bytes", ErrBadCertificate, path, maxFile)
 	}
 	c, err := ParseCertificate(text)
 	clear(text)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s: %w; correct it or make a new one with certtool generate", path, err)
+		return nil, fmt.Errorf("%w %s: %w; correct it or make a new one with certtool generate", ErrBadCertificate, path, err)
 	}
 	if !c.Secret.IsZero() && exposed(info.Mode()) {
 		return c, fmt.Errorf("%w: %s has mode %04o; run chmod 600 %s", ErrExposed, path, info.Mode().Perm(), path)

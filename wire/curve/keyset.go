@@ -74,12 +74,9 @@ func (k Keyset) Generate(r Request) (*Certificate, error) {
 	if err := k.makeFolders(); err != nil {
 		return nil, err
 	}
-	public, secret := k.PublicPath(r.Name), k.SecretPath(r.Name)
 	if !r.Overwrite {
-		for _, path := range []string{public, secret} {
-			if _, err := os.Lstat(path); err == nil {
-				return nil, fmt.Errorf("curve: %s is there already; overwrite it or choose another name: %w", path, fs.ErrExist)
-			}
+		if err := k.CheckFree(r.Name); err != nil {
+			return nil, err
 		}
 	}
 	key := GenerateKey()
@@ -92,6 +89,7 @@ func (k Keyset) Generate(r Request) (*Certificate, error) {
 		Methods: r.Methods,
 	}
 	// The secret first: a public file alone would admit a key that nobody has.
+	public, secret := k.PublicPath(r.Name), k.SecretPath(r.Name)
 	if err := writeFile(secret, c.secretText(), 0o600, r.Overwrite); err != nil {
 		return nil, err
 	}
@@ -102,6 +100,17 @@ func (k Keyset) Generate(r Request) (*Certificate, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// CheckFree returns an error that matches fs.ErrExist if there is a public or
+// secret certificate of that name.
+func (k Keyset) CheckFree(name string) error {
+	for _, path := range []string{k.PublicPath(name), k.SecretPath(name)} {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("curve: %s is there already; overwrite it or choose another name: %w", path, fs.ErrExist)
+		}
+	}
+	return nil
 }
 
 func (k Keyset) makeFolders() error {
