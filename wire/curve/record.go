@@ -1,0 +1,134 @@
+package curve
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// A MESSAGE carries one frame.
+//
+//	 0  8  name "\x07MESSAGE"
+//	 8  8  short nonce
+//	16  *  Box [flags + body](S'->C') or (C'->S')
+//
+// RFC 26 calls it a command, but on the wire it has the flags of a plain frame:
+// libzmq swallows one that is marked COMMAND without a word. MORE and COMMAND
+// are the bits 0 and 1 of the flags inside the box. (hazards A3.1, A3.2)
+const (
+	messageHead = len(nameMessage) + 8
+
+	innerMore    = 1 << 0
+	innerCommand = 1 << 1
+
+	longHeader = 9 // of a frame: flags u8, size u64
+)
+
+var (
+	errMessage    = errors.New("curve: not a MESSAGE")
+	errOuterFlags = errors.New("curve: a MESSAGE has flags outside its box")
+	errInnerFlags = errors.New("curve: a MESSAGE has unknown flags")
+	errBroken     = errors.New("curve: an earlier MESSAGE did not open")
+)
+
+// sealer is the sending half of a connection's record layer.
+type sealer struct {
+	key    sharedKey
+	prefix string
+	sent   sent
+}
+
+func newSealer(key *sharedKey, prefix string, s sent) *sealer {
+	return &sealer{key: *key, prefix: prefix, sent: s}
+}
+
+// Overhead is the most bytes that Seal adds to a body.
+func (s *sealer) Overhead() int { return longHeader + messageHead + boxOverhead + 1 }
+
+// Seal appends one MESSAGE to dst. It panics when the nonces are used up, after
+// 2^64 frames, which takes 500 years at one a nanosecond: no caller could do
+// better than stop.
+func (s *sealer) Seal(dst []byte, flags zmtp.FrameFlags, plain []byte) []byte {
+	n, err := s.sent.next()
+	if err != nil {
+		panic(err)
+	}
+	plain[0] = 0
+	if flags&zmtp.FlagMore != 0 {
+		plain[0] |= innerMore
+	}
+	if flags&zmtp.FlagCommand != 0 {
+		plain[0] |= innerCommand
+	}
+	if size := messageHead + boxOverhead + len(plain); size <= 255 {
+		dst = append(dst, 0, byte(size))
+	} else {
+		dst = append(dst, byte(zmtp.FlagLong))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(size))
+	}
+	dst = append(dst, nameMessage...)
+	dst = appendNonce(dst, n)
+	return s.key.seal(dst, plain, shortNonce(s.prefix, n))
+}
+
+// Wipe forgets the key. The sealer is not used after it.
+func (s *sealer) Wipe() { clear(s.key[:]) }
+
+// opener is the receiving half of a connection's record layer.
+type opener struct {
+	key      sharedKey
+	prefix   string
+	received received
+	broken   bool // a MESSAGE did not open: the peer is not, or no longer, who it was
+}
+
+func newOpener(key *sharedKey, prefix string, r received) *opener {
+	return &opener{key: *key, prefix: prefix, received: r}
+}
+
+// Open appends the flags and body of one MESSAGE to dst[:0] and returns the
+// body. Nonces that repeat or go back are refused: they are replays. After an
+// error the key is forgotten and nothing opens any more.
+func (o *opener) Open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {
+	flags, body, err := o.open(dst[:0], outer, frame)
+	if err != nil {
+		o.broken = true
+		o.Wipe()
+	}
+	return flags, body, err
+}
+
+func (o *opener) open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {
+	if o.broken {
+		return 0, nil, errBroken
+	}
+	if outer&^zmtp.FlagLong != 0 {
+		return 0, nil, errOuterFlags
+	}
+	if len(frame) < messageMin || string(frame[:len(nameMessage)]) != nameMessage {
+		return 0, nil, errMessage
+	}
+	n := binary.BigEndian.Uint64(frame[len(nameMessage):])
+	plain, err := o.key.open(dst, frame[messageHead:], shortNonce(o.prefix, n))
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := o.received.accept(n); err != nil {
+		return 0, nil, err
+	}
+	if plain[0]&^(innerMore|innerCommand) != 0 {
+		return 0, nil, errInnerFlags
+	}
+	var flags zmtp.FrameFlags
+	if plain[0]&innerMore != 0 {
+		flags |= zmtp.FlagMore
+	}
+	if plain[0]&innerCommand != 0 {
+		flags |= zmtp.FlagCommand
+	}
+	return flags, plain[1:], nil
+}
+
+// Wipe forgets the key.
+func (o *opener) Wipe() { clear(o.key[:]) }
