@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -175,4 +176,11 @@ func TestLink_handlerPanicEndsOnlyTheLink(t *testing.T) {
 	if err := <-ended; !errors.As(err, &p) || p.Value != "boom" || len(p.Stack) == 0 {
 		t.Errorf("ended with %v, want a PanicError with its stack", err)
 	}
+}
+
+func byteCount(n int) string {
+	if n >= 1<<10 {
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n) + " B"
 }

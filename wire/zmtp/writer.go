@@ -14,12 +14,20 @@ const writeSize = 64 << 10
 // stay below every peer's Limits.MaxFrames.
 const maxCuts = 48
 
+// maxKept bounds the small slices that an idle link keeps.
+const maxKept = 32
+
 // writer is the state of the write loop between two of its lives.
 type writer struct {
-	out     []byte // sealed, not yet written
-	scratch []byte // one cut of a large message behind its scratch byte
-	done    uint64 // stream offset behind the last message in out
-	spare   []queued
+	out   []byte // sealed, not yet written
+	marks []mark // where messages end in out
+	spare []queued
+}
+
+// mark is the end of a message in the writer's buffer and in the stream.
+type mark struct {
+	at     int
+	offset uint64
 }
 
 // writeLoop writes until the queue is empty or the link has ended. What is
@@ -29,13 +37,9 @@ func (l *Link) writeLoop() {
 	for {
 		l.mu.Lock()
 		taken := l.queue
+		l.taken = len(taken.buf)
 		if len(taken.frames) == 0 || l.cause != nil {
-			if l.closing && l.cause == nil {
-				l.finishLocked()
-			}
-			l.writing = false
-			w.release()
-			l.idle.Broadcast()
+			l.restLocked()
 			l.mu.Unlock()
 			return
 		}
@@ -49,6 +53,21 @@ func (l *Link) writeLoop() {
 			l.Close(err) // the next turn sees the cause and ends
 		}
 	}
+}
+
+// restLocked ends the write loop until there is something to write again. An
+// idle link keeps none of its buffers. It needs l.mu.
+func (l *Link) restLocked() {
+	if l.closing && l.cause == nil {
+		l.finishLocked()
+	}
+	l.writer.release()
+	if cap(l.queue.frames) > maxKept {
+		l.queue.frames = nil
+	}
+	l.taken = 0
+	l.writing = false
+	l.idle.Broadcast()
 }
 
 // writeQueue seals and writes all frames of q in order. Nonces are taken here
@@ -74,7 +93,7 @@ func (l *Link) writeQueue(q *queue) error {
 			w.out = l.security.Sealer.Seal(w.out, f.flags, plain)
 		}
 		if f.flags&FlagMore == 0 {
-			w.done = offset
+			w.marks = append(w.marks, mark{len(w.out), offset})
 		}
 		if len(w.out) >= writeSize {
 			if err := l.flush(); err != nil {
@@ -86,63 +105,71 @@ func (l *Link) writeQueue(q *queue) error {
 }
 
 // writeCut sends a large compact message as several frames, so that sealing,
-// the network and the peer's opening overlap.
+// the network and the peer's opening overlap. The last byte of each piece is
+// the scratch of the next.
 func (l *Link) writeCut(plain []byte) error {
 	w := &l.writer
-	body := plain[1:]
-	size := max(batchSize, (len(body)+maxCuts-1)/maxCuts)
-	for len(body) > 0 {
-		n := min(size, len(body))
-		w.scratch = append(append(w.scratch[:0], 0), body[:n]...)
-		body = body[n:]
-		flags := FlagMore
-		if len(body) == 0 {
-			flags = 0
-		}
-		w.out = l.security.Sealer.Seal(w.out, flags, w.scratch)
-		if len(body) > 0 {
-			if err := l.flush(); err != nil {
-				return err
-			}
+	size := max(batchSize, (len(plain)+maxCuts-1)/maxCuts)
+	for len(plain)-1 > size {
+		w.out = l.security.Sealer.Seal(w.out, FlagMore, plain[:1+size])
+		plain = plain[size:]
+		if err := l.flush(); err != nil {
+			return err
 		}
 	}
+	w.out = l.security.Sealer.Seal(w.out, 0, plain)
 	return nil
 }
 
 // flush writes what is sealed and moves Handed.
 func (l *Link) flush() error {
 	w := &l.writer
-	if len(w.out) == 0 {
-		return nil
+	n, err := l.write(w.out)
+	for i := len(w.marks) - 1; i >= 0; i-- {
+		if m := w.marks[i]; m.at <= n {
+			l.handed.Store(m.offset)
+			break
+		}
 	}
-	now := time.Now()
-	l.stalled.Store(int64(now.Sub(epoch)))
-	err := l.conn.SetWriteDeadline(now.Add(l.limits.WriteWait))
-	if err == nil {
-		_, err = l.conn.Write(w.out)
-	}
-	l.stalled.Store(0)
+	w.marks = w.marks[:0]
 	if cap(w.out) > maxPooled {
 		w.out = nil
 	}
 	w.out = w.out[:0]
+	return err
+}
+
+// maxWrite is the most that is written under one deadline.
+const maxWrite = 256 << 10
+
+// write writes b and returns how much of it the kernel has taken.
+func (l *Link) write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		now := time.Now()
+		l.stalled.Store(int64(now.Sub(epoch)))
+		if err = l.conn.SetWriteDeadline(now.Add(l.limits.WriteWait)); err != nil {
+			break
+		}
+		var m int
+		m, err = l.conn.Write(b[n:min(n+maxWrite, len(b))])
+		n += m
+		l.lastWrite.Store(sinceEpoch())
+	}
+	l.stalled.Store(0)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: it has read nothing for %v", ErrSlowPeer, l.limits.WriteWait)
 	}
-	if err != nil {
-		return err
-	}
-	l.lastWrite.Store(sinceEpoch())
-	l.handed.Store(w.done)
-	return nil
+	return n, err
 }
 
 // release gives the buffers back when the link has nothing to write.
 func (w *writer) release() {
 	putBuffer(w.out)
-	putBuffer(w.scratch)
-	w.out, w.scratch = nil, nil
-	if cap(w.spare) > 64 {
+	w.out = nil
+	if cap(w.spare) > maxKept {
 		w.spare = nil
+	}
+	if cap(w.marks) > maxKept {
+		w.marks = nil
 	}
 }
