@@ -54,7 +54,7 @@ func Dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 		patient.Limits.HandshakeWait = dialWait
 		cfg = &patient
 	}
-	link, step, err := handshakeSteps(ctx, conn, cfg, new(atomic.Bool))
+	link, step, err := handshakeSteps(ctx, conn, cfg, new(atomic.Int64))
 	if err != nil {
 		return nil, &StepError{endpoint, step, err}
 	}

@@ -27,13 +27,13 @@ type Config struct {
 // fails or when ctx ends before it is done. Of the errors, *Refusal,
 // *MechanismError, ErrServerKey, ErrTimeout and ErrProtocol say what the peer did.
 func Handshake(ctx context.Context, conn net.Conn, cfg *Config) (*Link, error) {
-	link, _, err := handshakeSteps(ctx, conn, cfg, new(atomic.Bool))
+	link, _, err := handshakeSteps(ctx, conn, cfg, new(atomic.Int64))
 	return link, err
 }
 
 // handshakeSteps is Handshake that also says in which step it failed, and keeps
-// silent true while it waits for the peer.
-func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, silent *atomic.Bool) (*Link, Step, error) {
+// the time since when it waits for the peer in silent.
+func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, silent *atomic.Int64) (*Link, Step, error) {
 	limits := cfg.Limits.withDefaults()
 	h := &handshake{conn: conn, silent: silent, left: limits.HandshakeWait}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -52,7 +52,7 @@ func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, silent *ato
 // one goroutine and implements Commands.
 type handshake struct {
 	conn   net.Conn
-	silent *atomic.Bool  // we wait for the peer; read by the listener
+	silent *atomic.Int64 // since when we wait for the peer; read by the listener
 	left   time.Duration // of the peer's waiting time
 	buf    []byte        // the last command; grows to the limit asked for
 	step   Step          // the part in progress, for Dial's errors
@@ -136,7 +136,7 @@ func (h *handshake) Hold(d time.Duration) {
 	if h.conn.SetReadDeadline(time.Now().Add(d)) != nil {
 		return
 	}
-	h.silent.Store(true)
+	h.silent.Store(sinceEpoch())
 	var discard [greetingSize]byte
 	for read := 0; read < maxHeld; {
 		n, err := h.conn.Read(discard[:])
@@ -156,9 +156,9 @@ func (h *handshake) read(b []byte) error {
 	if err := h.conn.SetReadDeadline(start.Add(h.left)); err != nil {
 		return err
 	}
-	h.silent.Store(true)
+	h.silent.Store(sinceEpoch())
 	_, err := io.ReadFull(h.conn, b)
-	h.silent.Store(false)
+	h.silent.Store(0)
 	h.left = max(0, h.left-time.Since(start))
 	return handshakeError(err)
 }
@@ -168,9 +168,9 @@ func (h *handshake) write(b []byte) error {
 	if err := h.conn.SetWriteDeadline(start.Add(h.left)); err != nil {
 		return err
 	}
-	h.silent.Store(true)
+	h.silent.Store(sinceEpoch())
 	_, err := h.conn.Write(b)
-	h.silent.Store(false)
+	h.silent.Store(0)
 	h.left = max(0, h.left-time.Since(start))
 	return handshakeError(err)
 }

@@ -18,7 +18,7 @@ type waiting struct {
 // waiter is one connection in its handshake.
 type waiter struct {
 	conn    net.Conn
-	silent  atomic.Bool   // we wait for the peer, not the peer for us
+	silent  atomic.Int64  // since when we wait for the peer, not it for us; 0 = we do not
 	place   *list.Element // nil once removed; guarded by waiting.mu
 	evicted bool          // guarded by waiting.mu
 }
@@ -32,14 +32,18 @@ func (w *waiting) add(conn net.Conn) *waiter {
 	return e
 }
 
-// evict closes the connection that has kept us waiting for the longest time, if
-// any does. One whose HELLO waits for a core is spared: in a crowd that
-// reconnects it is the next to be done.
+// patience is how long any peer may keep us waiting before it can be evicted.
+const patience = int64(50 * time.Millisecond)
+
+// evict closes the oldest of the connections that keep us waiting, if any does.
+// One whose HELLO waits for a core is spared: in a crowd that reconnects it is
+// the next to be done.
 func (w *waiting) evict() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for place := w.list.Front(); place != nil; place = place.Next() {
-		if e := place.Value.(*waiter); e.silent.Load() {
+		e := place.Value.(*waiter)
+		if since := e.silent.Load(); since != 0 && sinceEpoch()-since > patience {
 			w.list.Remove(place)
 			e.place, e.evicted = nil, true
 			e.conn.Close()
