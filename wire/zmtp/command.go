@@ -2,7 +2,7 @@ package zmtp
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 )
 
 // Command names of ZMTP and its NULL mechanism.
@@ -22,7 +22,7 @@ const (
 	MaxPingTTL = 655
 )
 
-var errCommand = errors.New("zmtp: malformed command")
+var errCommand = fmt.Errorf("%w: malformed command", ErrProtocol)
 
 // AppendCommand appends a command's body: name-length u8, name, data.
 func AppendCommand(dst []byte, name string, data []byte) []byte {

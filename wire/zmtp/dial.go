@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // SplitAddr returns the "host:port" of an endpoint "tcp://host:port". A "*"
@@ -25,8 +27,13 @@ func SplitAddr(endpoint string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
+// dialWait is the default of Limits.HandshakeWait for Dial. Whoever dials waits
+// for a server that he has chosen, and that may be busy with a thousand others
+// after its restart: giving up early would only send it more of them.
+const dialWait = 10 * time.Second
+
 // Dial connects to an endpoint "tcp://host:port" and performs the handshake.
-// Its errors are *StepError.
+// Its errors are *StepError. Limits.HandshakeWait is 10 s by default here.
 func Dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 	address, err := SplitAddr(endpoint)
 	if err != nil {
@@ -42,7 +49,12 @@ func Dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 		}
 		return nil, &StepError{endpoint, step, err}
 	}
-	link, step, err := handshakeSteps(ctx, conn, cfg)
+	if cfg.Limits.HandshakeWait == 0 {
+		patient := *cfg
+		patient.Limits.HandshakeWait = dialWait
+		cfg = &patient
+	}
+	link, step, err := handshakeSteps(ctx, conn, cfg, new(atomic.Int64))
 	if err != nil {
 		return nil, &StepError{endpoint, step, err}
 	}

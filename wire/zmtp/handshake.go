@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,14 +27,15 @@ type Config struct {
 // fails or when ctx ends before it is done. Of the errors, *Refusal,
 // *MechanismError, ErrServerKey, ErrTimeout and ErrProtocol say what the peer did.
 func Handshake(ctx context.Context, conn net.Conn, cfg *Config) (*Link, error) {
-	link, _, err := handshakeSteps(ctx, conn, cfg)
+	link, _, err := handshakeSteps(ctx, conn, cfg, new(atomic.Int64))
 	return link, err
 }
 
-// handshakeSteps is Handshake that also says in which step it failed.
-func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config) (*Link, Step, error) {
+// handshakeSteps is Handshake that also says in which step it failed, and keeps
+// the time since when it waits for the peer in silent.
+func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, silent *atomic.Int64) (*Link, Step, error) {
 	limits := cfg.Limits.withDefaults()
-	h := &handshake{conn: conn, left: limits.HandshakeWait}
+	h := &handshake{conn: conn, silent: silent, left: limits.HandshakeWait}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	link, err := h.run(cfg, limits)
 	if !stop() { // ctx ended, and the connection with it
@@ -49,10 +51,11 @@ func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config) (*Link, Ste
 // handshake is a connection between accept or dial and its Link. It is used by
 // one goroutine and implements Commands.
 type handshake struct {
-	conn net.Conn
-	left time.Duration // of the peer's waiting time
-	buf  []byte        // the last command; grows to the limit asked for
-	step Step          // the part in progress, for Dial's errors
+	conn   net.Conn
+	silent *atomic.Int64 // since when we wait for the peer; read by the listener
+	left   time.Duration // of the peer's waiting time
+	buf    []byte        // the last command; grows to the limit asked for
+	step   Step          // the part in progress, for Dial's errors
 }
 
 func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
@@ -125,10 +128,22 @@ func (h *handshake) WriteCommand(body []byte) error {
 	return h.write(append(AppendFrameHeader(make([]byte, 0, 9+len(body)), FlagCommand, len(body)), body...))
 }
 
+// maxHeld is how much a peer that is held may send before it is closed early.
+const maxHeld = 4 << 10
+
 // Hold implements Commands: it discards what comes until the time is over or the peer leaves.
 func (h *handshake) Hold(d time.Duration) {
-	if h.conn.SetReadDeadline(time.Now().Add(d)) == nil {
-		_, _ = io.CopyN(io.Discard, h.conn, 64<<10)
+	if h.conn.SetReadDeadline(time.Now().Add(d)) != nil {
+		return
+	}
+	h.silent.Store(sinceEpoch())
+	var discard [greetingSize]byte
+	for read := 0; read < maxHeld; {
+		n, err := h.conn.Read(discard[:])
+		if err != nil {
+			return
+		}
+		read += n
 	}
 }
 
@@ -141,7 +156,9 @@ func (h *handshake) read(b []byte) error {
 	if err := h.conn.SetReadDeadline(start.Add(h.left)); err != nil {
 		return err
 	}
+	h.silent.Store(sinceEpoch())
 	_, err := io.ReadFull(h.conn, b)
+	h.silent.Store(0)
 	h.left = max(0, h.left-time.Since(start))
 	return handshakeError(err)
 }
@@ -151,7 +168,9 @@ func (h *handshake) write(b []byte) error {
 	if err := h.conn.SetWriteDeadline(start.Add(h.left)); err != nil {
 		return err
 	}
+	h.silent.Store(sinceEpoch())
 	_, err := h.conn.Write(b)
+	h.silent.Store(0)
 	h.left = max(0, h.left-time.Since(start))
 	return handshakeError(err)
 }

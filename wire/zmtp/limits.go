@@ -17,10 +17,11 @@ type Limits struct {
 	// last. Default 30 s.
 	AssemblyWait time.Duration
 	// MaxPending is how much may wait for a peer that has stopped reading, in
-	// bytes, before it is cut as too slow. Default 8 MiB.
+	// bytes, before it is cut as too slow; eight times as much may wait for one
+	// that reads. Default 8 MiB.
 	MaxPending int
-	// WriteWait is how long one write may make no progress before the peer is
-	// cut as too slow. Default 10 s.
+	// WriteWait is how long one write, of at most 256 KiB, may take before the
+	// peer is cut as too slow. Default 10 s.
 	WriteWait time.Duration
 }
 

@@ -23,9 +23,10 @@ type Link struct {
 	security Security
 	limits   Limits
 
+	loop func() // writeLoop, as a value: a go statement with a receiver would allocate
+
 	// Owned by the read loop.
-	reader  reader
-	message Message
+	reader reader
 
 	// Owned by the write loop, of which there is at most one.
 	writer writer
@@ -33,6 +34,7 @@ type Link struct {
 	mu      sync.Mutex
 	idle    sync.Cond // signalled when the write loop ends; waits with mu
 	queue   queue     // what the write loop has not taken yet
+	taken   int       // bytes that the write loop has taken and not written yet
 	writing bool      // a write loop exists
 	closing bool      // close once the queue is empty
 	cause   error     // first cause of the end; nil while the link lives
@@ -52,7 +54,9 @@ func sinceEpoch() int64 { return int64(time.Since(epoch)) }
 
 func newLink(conn net.Conn, security Security, limits Limits) *Link {
 	l := &Link{conn: conn, security: security, limits: limits}
+	l.loop = l.writeLoop
 	l.idle.L = &l.mu
+	l.reader.release()
 	now := sinceEpoch()
 	l.lastRead.Store(now)
 	l.lastWrite.Store(now)
@@ -77,7 +81,7 @@ func (l *Link) LastRead() time.Time { return epoch.Add(time.Duration(l.lastRead.
 // Handed returns the stream offset up to which messages were wholly written to
 // the kernel. A message that is not wholly written cannot have been read: what
 // starts at or beyond the offset was never handed over. It is final once Run
-// has returned.
+// has returned, and counts what a write that failed had written before.
 func (l *Link) Handed() uint64 { return l.handed.Load() }
 
 // Run reads messages and calls handle for each until the link ends, and
@@ -97,9 +101,9 @@ func (l *Link) Run(handle func(*Message) error) error {
 	return l.cause
 }
 
-// wipe lets a mechanism forget the keys of a link that has ended.
-func wipe(record any) {
-	if w, ok := record.(interface{ Wipe() }); ok {
+// wipe lets half a record layer forget its keys, if it has any.
+func wipe(half any) {
+	if w, ok := half.(interface{ Wipe() }); ok {
 		w.Wipe()
 	}
 }
@@ -138,7 +142,8 @@ func (l *Link) closeLocked(cause error) {
 const linger = time.Second
 
 // Finish ends the link once all that is queued has been written and the peer
-// has seen the end, or a second has passed. Nothing can be sent after it.
+// has seen the end or, from then, a second has passed. Nothing can be sent after
+// it. Run returns io.EOF or ErrClosed.
 func (l *Link) Finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

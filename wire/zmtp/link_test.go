@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -63,8 +64,7 @@ func TestLink_carriesMessagesOfEverySize(t *testing.T) {
 		for i := range frames {
 			frames[i] = bytes.Clone(m.Frame(i))
 		}
-		_, err := router.Send(frames...)
-		return err
+		return router.Send(frames...)
 	})
 	got := make(chan [][]byte, 1)
 	ended := run(dealer, func(m *Message) error {
@@ -77,7 +77,7 @@ func TestLink_carriesMessagesOfEverySize(t *testing.T) {
 	})
 	for _, size := range []int{0, 1, 255, 256, 511, 512, 65535, 65536, 1 << 20, 8 << 20} {
 		want := [][]byte{nil, bytes.Repeat([]byte{byte(size)}, size), []byte("tail")}
-		if _, err := dealer.Send(want...); err != nil {
+		if err := dealer.Send(want...); err != nil {
 			t.Fatal(err)
 		}
 		frames := <-got
@@ -169,11 +169,18 @@ func TestLink_silentPeerIsCut(t *testing.T) {
 func TestLink_handlerPanicEndsOnlyTheLink(t *testing.T) {
 	router, dealer := nullPair(t)
 	ended := run(router, func(*Message) error { panic("boom") })
-	if _, err := dealer.Send([]byte("x")); err != nil {
+	if err := dealer.Send([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	var p *PanicError
 	if err := <-ended; !errors.As(err, &p) || p.Value != "boom" || len(p.Stack) == 0 {
 		t.Errorf("ended with %v, want a PanicError with its stack", err)
 	}
+}
+
+func byteCount(n int) string {
+	if n >= 1<<10 {
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n) + " B"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -12,10 +13,11 @@ import (
 // zero field means its default.
 type ListenLimits struct {
 	// MaxUnauthenticated is how many connections may be in their handshake. One
-	// more closes the oldest of them. Default 4096.
+	// more closes the oldest of those that keep us waiting; if we keep them all
+	// waiting, it waits in the kernel's backlog. Default 4096.
 	MaxUnauthenticated int
-	// MaxConnections is how many connections may be open in all. One more waits
-	// in the kernel's backlog. Default 8192.
+	// MaxConnections is how many connections may be open in all. One more is
+	// dealt with in the same way. Default 8192.
 	MaxConnections int
 	// FailuresPerSecond is how many failed handshakes one address may cause
 	// before its connections are closed unseen. Successes do not count: many
@@ -40,7 +42,8 @@ type Listener struct {
 	failed   func(net.Addr, error)
 
 	slots    chan struct{} // one token a connection; full = accept waits
-	waiting  waiting
+	doors    chan struct{} // one token a connection in its handshake
+	waiting  waiting       // the same connections, oldest first
 	failures failures
 	serving  sync.WaitGroup // one for each connection's goroutine
 }
@@ -66,7 +69,7 @@ func Listen(endpoint string, cfg *Config, limits ListenLimits, failed func(net.A
 		limits:   limits,
 		failed:   failed,
 		slots:    make(chan struct{}, limits.MaxConnections),
-		waiting:  waiting{max: limits.MaxUnauthenticated},
+		doors:    make(chan struct{}, limits.MaxUnauthenticated),
 		failures: failures{perSecond: limits.FailuresPerSecond},
 	}, nil
 }
@@ -94,16 +97,15 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 	defer ln.serving.Wait()
 	defer cancel()
 	defer stop()
+	defer ln.listener.Close()
 	pause := acceptPause
 	for {
-		select {
-		case ln.slots <- struct{}{}:
-		case <-ctx.Done():
+		if !ln.reserve(ctx, ln.slots) || !ln.reserve(ctx, ln.doors) {
 			return nil
 		}
 		conn, err := ln.listener.Accept()
 		if err != nil {
-			<-ln.slots
+			ln.free()
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -120,7 +122,7 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 		pause = acceptPause
 		if ln.failures.exceeded(conn.RemoteAddr(), time.Now()) {
 			conn.Close()
-			<-ln.slots
+			ln.free()
 			continue
 		}
 		entry := ln.waiting.add(conn)
@@ -128,14 +130,49 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 	}
 }
 
+// evictPause is how long a new connection waits for room before the next
+// silent one is closed for it.
+const evictPause = 20 * time.Millisecond
+
+// reserve puts a token into a full or free channel. Room is made at the expense
+// of who keeps us waiting. It reports false when ctx has ended.
+func (ln *Listener) reserve(ctx context.Context, tokens chan struct{}) bool {
+	for {
+		select {
+		case tokens <- struct{}{}:
+			return true
+		default:
+		}
+		ln.waiting.evict()
+		select {
+		case tokens <- struct{}{}:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-time.After(evictPause):
+		}
+	}
+}
+
 // Close closes the endpoint of a Listener on which Serve is not called.
 func (ln *Listener) Close() error { return ln.listener.Close() }
+
+// free takes back what accept had reserved for a connection.
+func (ln *Listener) free() {
+	<-ln.doors
+	<-ln.slots
+}
 
 // admit owns one connection from accept to its end.
 func (ln *Listener) admit(ctx context.Context, conn net.Conn, entry *waiter, serve func(*Link)) {
 	defer func() { <-ln.slots }()
-	link, err := ln.shake(ctx, conn)
-	if evicted := ln.waiting.remove(entry); evicted && err != nil {
+	link, err := ln.shake(ctx, conn, entry)
+	evicted := ln.waiting.remove(entry)
+	<-ln.doors
+	if evicted {
+		if err == nil {
+			link.Close(errEvicted)
+		}
 		err = errEvicted
 	}
 	if err != nil {
@@ -149,14 +186,15 @@ func (ln *Listener) admit(ctx context.Context, conn net.Conn, entry *waiter, ser
 }
 
 // shake is Handshake that survives a defect of ours in parsing a peer's bytes.
-func (ln *Listener) shake(ctx context.Context, conn net.Conn) (link *Link, err error) {
+func (ln *Listener) shake(ctx context.Context, conn net.Conn, entry *waiter) (link *Link, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			conn.Close()
-			err = &PanicError{Value: v}
+			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	return Handshake(ctx, conn, ln.config)
+	link, _, err = handshakeSteps(ctx, conn, ln.config, &entry.silent)
+	return link, err
 }
 
 var errEvicted = errors.New("zmtp: closed to make room for a newer connection: too many are in their handshake")

@@ -1,13 +1,16 @@
 package zmtp
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Message is one message as it arrives. It belongs to the link and is valid
 // only while Run's handler runs: what must live longer is copied.
 type Message struct {
 	body []byte // all frames concatenated
 	ends []int  // the end of each frame in body
-	own  []byte // body's buffer when the message has several frames
+	own  []byte // body's buffer when the message has several frames; pooled
 }
 
 // Bytes returns all frames concatenated: the content of a compact message.
@@ -37,20 +40,40 @@ func (m *Message) add(flags FrameFlags, body []byte, l *Limits) (complete bool, 
 	if len(m.ends) == 0 && flags&FlagMore == 0 {
 		m.body = body
 	} else {
-		m.own = append(m.own, body...)
+		m.gather(body)
 		m.body = m.own
 	}
 	m.ends = append(m.ends, len(m.body))
 	return flags&FlagMore == 0, nil
 }
 
-// reset empties the message; an unusually large buffer is given up.
+// gather copies a frame behind those before it. The buffer at most doubles, so
+// it never outgrows twice what has come.
+func (m *Message) gather(body []byte) {
+	if m.own == nil && len(body) > smallRead {
+		m.own = getBuffer()
+	}
+	if len(m.own)+len(body) > cap(m.own) {
+		m.own = slices.Grow(m.own, max(len(m.own), len(body)))
+	}
+	m.own = append(m.own, body...)
+}
+
+// reset empties the message and keeps its buffers for the next one.
 func (m *Message) reset() {
-	m.body, m.ends, m.own = nil, m.ends[:0], m.own[:0]
-	if cap(m.own) > maxKept {
+	if wasteful(cap(m.own), len(m.own)) {
 		m.own = nil
 	}
+	m.body, m.ends, m.own = nil, m.ends[:0], m.own[:0]
 	if cap(m.ends) > 16 {
 		m.ends = nil
+	}
+}
+
+// release gives the buffer of an empty message back.
+func (m *Message) release() {
+	if len(m.ends) == 0 && cap(m.own) > smallRead {
+		putBuffer(m.own)
+		m.own = nil
 	}
 }

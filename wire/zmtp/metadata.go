@@ -2,7 +2,7 @@ package zmtp
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -41,10 +41,10 @@ func (m Metadata) Get(name string) (string, bool) {
 }
 
 var (
-	errMetadataShort = errors.New("zmtp: metadata is truncated")
-	errMetadataLong  = errors.New("zmtp: metadata exceeds its limits")
-	errMetadataName  = errors.New("zmtp: metadata has a property without a valid name")
-	errMetadataTwice = errors.New("zmtp: metadata names a property twice")
+	errMetadataShort = fmt.Errorf("%w: metadata is truncated", ErrProtocol)
+	errMetadataLong  = fmt.Errorf("%w: metadata exceeds its limits", ErrProtocol)
+	errMetadataName  = fmt.Errorf("%w: metadata has a property without a valid name", ErrProtocol)
+	errMetadataTwice = fmt.Errorf("%w: metadata names a property twice", ErrProtocol)
 )
 
 // Append appends the wire form, name-length u8, name, value-length u32, value.

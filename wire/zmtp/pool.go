@@ -5,23 +5,52 @@ import "sync"
 // Buffers of active links come from here and go back when a link falls idle,
 // so that a silent peer costs no buffer at all.
 const (
-	pooledSize = batchSize + 1<<10 // a whole record and its overhead
-	maxKept    = 256 << 10         // an active link gives up a buffer that grew beyond
+	bufferSize = 64 << 10  // what a pooled buffer holds at least
+	maxPooled  = 256 << 10 // larger ones are left to the garbage collector
 )
 
-// pooled is an array and not a slice: its pointer goes into the pool without
-// an allocation.
-type pooled [pooledSize]byte
+// A pool holds pointers. The slices that they point to are passed on without
+// them, so the pointers have a pool of their own: neither way allocates.
+var (
+	buffers = sync.Pool{New: func() any {
+		b := make([]byte, 0, bufferSize+1<<10) // a whole record and its overhead
+		return &b
+	}}
+	pointers = sync.Pool{New: func() any { return new([]byte) }}
+)
 
-var buffers = sync.Pool{New: func() any { return new(pooled) }}
-
-// getBuffer returns an empty buffer of pooledSize.
-func getBuffer() []byte { return buffers.Get().(*pooled)[:0] }
-
-// putBuffer takes back a buffer that nobody refers to any more. One that has
-// grown is left to the garbage collector.
-func putBuffer(b []byte) {
-	if cap(b) == pooledSize {
-		buffers.Put((*pooled)(b[:pooledSize]))
-	}
+// getBuffer returns an empty buffer of at least bufferSize.
+func getBuffer() []byte {
+	p := buffers.Get().(*[]byte)
+	b := *p
+	*p = nil
+	pointers.Put(p)
+	return b
 }
+
+// putBuffer takes back a buffer that nobody refers to any more.
+func putBuffer(b []byte) {
+	if cap(b) < bufferSize || cap(b) > maxPooled {
+		return
+	}
+	p := pointers.Get().(*[]byte)
+	*p = b[:0]
+	buffers.Put(p)
+}
+
+// fit returns an empty buffer for n bytes: b, unless it is too small or keeps
+// much more memory than n needs.
+func fit(b []byte, n int) []byte {
+	if n <= cap(b) && !wasteful(cap(b), n) {
+		return b[:0]
+	}
+	putBuffer(b)
+	if n <= bufferSize {
+		return getBuffer()
+	}
+	return make([]byte, 0, n+n/4)
+}
+
+// wasteful reports whether a buffer of that size is too large to be kept by a
+// link that used only n bytes of it.
+func wasteful(size, n int) bool { return size > maxPooled && n < size/4 }

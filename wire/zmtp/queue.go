@@ -1,6 +1,9 @@
 package zmtp
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // batchSize is where a batch of compact envelopes is closed. One box of this
 // size is sealed at full speed and still fits the cache of a core.
@@ -22,21 +25,24 @@ type queued struct {
 	start, end int
 }
 
-// open starts a frame and returns it.
+// open starts an empty frame and returns it.
 func (q *queue) open(flags FrameFlags, batch bool) *queued {
 	if q.buf == nil {
 		q.buf = getBuffer()
 	}
-	q.frames = append(q.frames, queued{flags: flags, batch: batch, start: len(q.buf)})
 	q.buf = append(q.buf, 0)
+	return q.add(queued{flags: flags, batch: batch, start: len(q.buf) - 1, end: len(q.buf)})
+}
+
+func (q *queue) add(f queued) *queued {
+	q.frames = append(q.frames, f)
 	return &q.frames[len(q.frames)-1]
 }
 
 // shut ends the frame where the buffer ends.
 func (q *queue) shut(f *queued) {
-	before := max(f.end, f.start+1)
+	q.end += uint64(len(q.buf) - f.end)
 	f.end = len(q.buf)
-	q.end += uint64(f.end - before)
 }
 
 // batch returns the frame to which compact envelopes are appended.
@@ -49,10 +55,27 @@ func (q *queue) batch() *queued {
 	return q.open(0, true)
 }
 
-// Send queues one message of the given frames, which it copies, and returns the
-// stream offset of its first byte, to be compared with Handed. It never blocks;
-// a peer that does not read is cut with ErrSlowPeer.
-func (l *Link) Send(frames ...[]byte) (start uint64, err error) {
+// part gives what was appended behind f a frame of its own, if that is large
+// and not alone: else a batch would exceed the peer's message limit though none
+// of its envelopes does. The new frame's scratch is f's last byte, which has
+// been sealed by the time it is used.
+func (q *queue) part(f *queued) *queued {
+	if len(q.buf)-f.end <= batchSize || f.end == f.start+1 {
+		return f
+	}
+	return q.add(queued{batch: true, start: f.end - 1, end: f.end})
+}
+
+// Send queues one message of the given frames, which it copies. It never
+// blocks; a peer that does not read is cut with ErrSlowPeer.
+func (l *Link) Send(frames ...[]byte) error {
+	_, err := l.SendAt(frames...)
+	return err
+}
+
+// SendAt is Send that also returns the stream offset of the message's first
+// byte, to be compared with Handed.
+func (l *Link) SendAt(frames ...[]byte) (start uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.admitLocked(); err != nil {
@@ -84,7 +107,7 @@ func (l *Link) Append(fn func(dst []byte) []byte) (start uint64, err error) {
 	f := l.queue.batch()
 	start = l.queue.end
 	l.queue.buf = fn(l.queue.buf)
-	l.queue.shut(f)
+	l.queue.shut(l.queue.part(f))
 	l.wakeLocked()
 	return start, nil
 }
@@ -109,7 +132,11 @@ func (l *Link) queueLocked(flags FrameFlags, body []byte) {
 
 // stallBound is how long a write may be under way before a full queue counts
 // against the peer: a burst that the peer is busy reading is not slowness.
-const stallBound = int64(1e9)
+const stallBound = int64(time.Second)
+
+// maxBacklog bounds that patience: no peer is owed more memory than this many
+// times MaxPending, however busily it reads.
+const maxBacklog = 8
 
 // admitLocked returns why nothing can be queued. It cuts a peer that has more
 // than MaxPending waiting and has not read for a while.
@@ -119,11 +146,15 @@ func (l *Link) admitLocked() error {
 		return l.cause
 	case l.closing:
 		return ErrClosed
-	case len(l.queue.buf) > l.limits.MaxPending:
-		if began := l.stalled.Load(); began != 0 && sinceEpoch()-began > stallBound {
-			l.closeLocked(fmt.Errorf("%w: %d bytes wait for it", ErrSlowPeer, len(l.queue.buf)))
-			return l.cause
-		}
+	}
+	pending := l.pendingLocked()
+	if pending <= l.limits.MaxPending {
+		return nil
+	}
+	began := l.stalled.Load()
+	if began != 0 && sinceEpoch()-began > stallBound || pending/maxBacklog > l.limits.MaxPending {
+		l.closeLocked(fmt.Errorf("%w: %d bytes wait for it", ErrSlowPeer, pending))
+		return l.cause
 	}
 	return nil
 }
@@ -132,7 +163,7 @@ func (l *Link) admitLocked() error {
 func (l *Link) wakeLocked() {
 	if !l.writing {
 		l.writing = true
-		go l.writeLoop()
+		go l.loop()
 	}
 }
 
@@ -140,5 +171,7 @@ func (l *Link) wakeLocked() {
 func (l *Link) Pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.queue.buf)
+	return l.pendingLocked()
 }
+
+func (l *Link) pendingLocked() int { return l.taken + len(l.queue.buf) }

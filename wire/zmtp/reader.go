@@ -2,8 +2,10 @@ package zmtp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // smallRead is the buffer of a link that has little to read: enough for a
@@ -19,6 +21,8 @@ type reader struct {
 
 	smallPlain [smallRead]byte
 	plain      []byte // where the opener may put a larger body; pooled
+
+	message Message // the message in progress
 }
 
 // next returns the next frame if it is wholly buffered, else need: how many
@@ -47,11 +51,12 @@ func (rd *reader) next(maxBody uint64) (flags FrameFlags, body []byte, need int,
 // that a length which is announced but not sent costs nothing.
 func (rd *reader) fill(src io.Reader, need int) error {
 	switch {
-	case rd.r == rd.w && rd.w <= smallRead/2: // the last read was small: the link is quiet
-		rd.release()
-		rd.buf = rd.small[:]
-	case rd.r+need > len(rd.buf):
+	case rd.r == rd.w && (rd.w <= smallRead/2 || wasteful(len(rd.buf), rd.w)):
+		rd.release() // what came last was small: the link is quiet
+	case rd.w == len(rd.buf), rd.r > 0 && rd.r+need > len(rd.buf):
 		rd.makeRoom(need)
+	case rd.r == rd.w:
+		rd.r, rd.w = 0, 0
 	}
 	n, err := src.Read(rd.buf[rd.w:])
 	rd.w += n
@@ -62,13 +67,14 @@ func (rd *reader) fill(src io.Reader, need int) error {
 }
 
 // makeRoom moves the unparsed bytes to the front, and into a larger buffer
-// where the present one is small or full.
+// when they, or small ones before them, have filled the present one.
 func (rd *reader) makeRoom(need int) {
 	old, have := rd.buf, rd.w-rd.r
-	if len(old) < pooledSize {
+	switch {
+	case rd.w == smallRead && len(old) == smallRead: // the peer has more to say
 		b := getBuffer()
 		rd.buf = b[:cap(b)]
-	} else if have == len(old) {
+	case have == len(old):
 		rd.buf = make([]byte, min(2*len(old), need))
 	}
 	copy(rd.buf, old[rd.r:rd.w])
@@ -78,14 +84,16 @@ func (rd *reader) makeRoom(need int) {
 	}
 }
 
-// release returns the pooled buffers; the unparsed bytes are lost.
+// release gives the pooled buffers back; the unparsed bytes are lost.
 func (rd *reader) release() {
-	if len(rd.buf) > smallRead {
-		putBuffer(rd.buf)
-	}
+	putBuffer(rd.buf) // which leaves small alone
 	putBuffer(rd.plain)
-	rd.buf, rd.plain, rd.r, rd.w = nil, nil, 0, 0
+	rd.message.release()
+	rd.buf, rd.plain, rd.r, rd.w = rd.small[:], nil, 0, 0
 }
+
+// unfinished reports whether a frame or a message is in progress.
+func (rd *reader) unfinished() bool { return rd.r < rd.w || len(rd.message.ends) > 0 }
 
 // readLoop returns the cause of the end.
 func (l *Link) readLoop(handle func(*Message) error) error {
@@ -102,11 +110,14 @@ func (l *Link) readLoop(handle func(*Message) error) error {
 			}
 			continue
 		}
-		l.setPartial(rd.r < rd.w || len(l.message.ends) > 0)
-		if err := rd.fill(l.conn, need); err != nil {
-			if err == io.EOF && (rd.r < rd.w || len(l.message.ends) > 0) {
-				err = io.ErrUnexpectedEOF
-			}
+		l.setPartial(rd.unfinished())
+		err = rd.fill(l.conn, need)
+		switch {
+		case err == io.EOF && rd.unfinished():
+			return io.ErrUnexpectedEOF
+		case errors.Is(err, os.ErrDeadlineExceeded): // only Finish sets one
+			return ErrClosed
+		case err != nil:
 			return err
 		}
 		l.lastRead.Store(sinceEpoch())
@@ -129,19 +140,20 @@ func (l *Link) open(outer FrameFlags, frame []byte, handle func(*Message) error)
 	rd := &l.reader
 	plain := rd.smallPlain[:0]
 	if len(frame) > smallRead {
-		if rd.plain == nil {
-			rd.plain = getBuffer()
-		}
+		rd.plain = fit(rd.plain, len(frame))
 		plain = rd.plain
 	}
 	flags, body, err := l.security.Opener.Open(plain, outer, frame)
 	if err != nil {
 		return err
 	}
+	m := &rd.message
 	if flags&FlagCommand != 0 {
+		if len(m.ends) == 0 {
+			l.partial.Store(0)
+		}
 		return l.command(body)
 	}
-	m := &l.message
 	complete, err := m.add(flags, body, &l.limits)
 	if err != nil || !complete {
 		return err
@@ -151,6 +163,11 @@ func (l *Link) open(outer FrameFlags, frame []byte, handle func(*Message) error)
 	m.reset()
 	return err
 }
+
+// maxPongBacklog is how many bytes may wait for a peer that still gets a PONG.
+// What waits proves our life as well, and a peer that sends PINGs without
+// reading does not make us keep an answer to each.
+const maxPongBacklog = 64 << 10
 
 // command obeys a command that came after the handshake. Unknown commands are
 // ignored: a later version may add some.
@@ -165,7 +182,11 @@ func (l *Link) command(body []byte) error {
 			return fmt.Errorf("%w: malformed PING", ErrProtocol)
 		}
 		l.heed(binary.BigEndian.Uint16(data))
-		return l.sendCommand(AppendCommand(nil, CommandPong, data[2:]))
+		if l.Pending() > maxPongBacklog {
+			return nil
+		}
+		var pong [1 + len(CommandPong) + MaxPingContext]byte
+		return l.sendCommand(AppendCommand(pong[:0], CommandPong, data[2:]))
 	case CommandError:
 		return ParseError(data)
 	}

@@ -5,13 +5,12 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // waiting holds the connections in their handshake, oldest first.
 type waiting struct {
-	max int // static
-
 	mu   sync.Mutex
 	list list.List // of *waiter, guarded by mu
 }
@@ -19,22 +18,38 @@ type waiting struct {
 // waiter is one connection in its handshake.
 type waiter struct {
 	conn    net.Conn
+	silent  atomic.Int64  // since when we wait for the peer, not it for us; 0 = we do not
 	place   *list.Element // nil once removed; guarded by waiting.mu
 	evicted bool          // guarded by waiting.mu
 }
 
-// add takes in a connection and closes the oldest one if that is one too many.
+// add takes in a connection.
 func (w *waiting) add(conn net.Conn) *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.list.Len() >= w.max {
-		oldest := w.list.Remove(w.list.Front()).(*waiter)
-		oldest.place, oldest.evicted = nil, true
-		oldest.conn.Close()
-	}
 	e := &waiter{conn: conn}
 	e.place = w.list.PushBack(e)
 	return e
+}
+
+// patience is how long any peer may keep us waiting before it can be evicted.
+const patience = int64(50 * time.Millisecond)
+
+// evict closes the oldest of the connections that keep us waiting, if any does.
+// One whose HELLO waits for a core is spared: in a crowd that reconnects it is
+// the next to be done.
+func (w *waiting) evict() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for place := w.list.Front(); place != nil; place = place.Next() {
+		e := place.Value.(*waiter)
+		if since := e.silent.Load(); since != 0 && sinceEpoch()-since > patience {
+			w.list.Remove(place)
+			e.place, e.evicted = nil, true
+			e.conn.Close()
+			return
+		}
+	}
 }
 
 // remove takes out a connection and reports whether it had been evicted.
@@ -70,7 +85,7 @@ type failures struct {
 func (f *failures) exceeded(addr net.Addr, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.second == now.Unix() && f.count[ipOf(addr)] >= f.perSecond
+	return f.second == now.Unix() && f.count[sourceOf(addr)] >= f.perSecond
 }
 
 func (f *failures) add(addr net.Addr, now time.Time) {
@@ -79,16 +94,23 @@ func (f *failures) add(addr net.Addr, now time.Time) {
 	if s := now.Unix(); s != f.second || f.count == nil {
 		f.second, f.count = s, make(map[netip.Addr]int)
 	}
-	if len(f.count) < maxFailing {
-		f.count[ipOf(addr)]++
+	source := sourceOf(addr)
+	if _, known := f.count[source]; known || len(f.count) < maxFailing {
+		f.count[source]++
 	}
 }
 
-// ipOf returns the address without its port; other networks share one entry.
-func ipOf(addr net.Addr) netip.Addr {
-	if tcp, ok := addr.(*net.TCPAddr); ok {
-		ip, _ := netip.AddrFromSlice(tcp.IP)
-		return ip.Unmap()
+// sourceOf returns what one peer surely has no more of than it was given: its
+// IPv4 address, or the /64 of its IPv6 address. Other networks share one entry.
+func sourceOf(addr net.Addr) netip.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	ip, _ := netip.AddrFromSlice(tcp.IP)
+	if ip = ip.Unmap(); ip.Is6() {
+		network, _ := ip.Prefix(64) // 64 bits are within an IPv6 address
+		return network.Addr()
+	}
+	return ip
 }

@@ -14,12 +14,20 @@ const writeSize = 64 << 10
 // stay below every peer's Limits.MaxFrames.
 const maxCuts = 48
 
+// maxKept bounds the small slices that an idle link keeps.
+const maxKept = 32
+
 // writer is the state of the write loop between two of its lives.
 type writer struct {
-	out     []byte // sealed, not yet written
-	scratch []byte // one cut of a large message behind its scratch byte
-	done    uint64 // stream offset behind the last message in out
-	spare   queue  // empty; its memory serves the next batch
+	out   []byte // sealed, not yet written
+	marks []mark // where messages end in out
+	spare []queued
+}
+
+// mark is the end of a message in the writer's buffer and in the stream.
+type mark struct {
+	at     int
+	offset uint64
 }
 
 // writeLoop writes until the queue is empty or the link has ended. What is
@@ -29,27 +37,37 @@ func (l *Link) writeLoop() {
 	for {
 		l.mu.Lock()
 		taken := l.queue
+		l.taken = len(taken.buf)
 		if len(taken.frames) == 0 || l.cause != nil {
-			if l.closing && l.cause == nil {
-				l.finishLocked()
-			}
-			l.writing = false
-			putBuffer(l.queue.buf)
-			l.queue.buf = nil
-			w.release()
-			l.idle.Broadcast()
+			l.restLocked()
 			l.mu.Unlock()
 			return
 		}
-		l.queue = queue{buf: w.spare.buf, frames: w.spare.frames, end: taken.end}
+		l.queue = queue{frames: w.spare[:0], end: taken.end}
 		l.mu.Unlock()
 
 		err := l.writeQueue(&taken)
-		w.keep(&taken)
+		putBuffer(taken.buf)
+		w.spare = taken.frames
 		if err != nil {
 			l.Close(err) // the next turn sees the cause and ends
 		}
 	}
+}
+
+// restLocked ends the write loop until there is something to write again. An
+// idle link keeps none of its buffers. It needs l.mu.
+func (l *Link) restLocked() {
+	if l.closing && l.cause == nil {
+		l.finishLocked()
+	}
+	l.writer.release()
+	if cap(l.queue.frames) > maxKept {
+		l.queue.frames = nil
+	}
+	l.taken = 0
+	l.writing = false
+	l.idle.Broadcast()
 }
 
 // writeQueue seals and writes all frames of q in order. Nonces are taken here
@@ -75,7 +93,7 @@ func (l *Link) writeQueue(q *queue) error {
 			w.out = l.security.Sealer.Seal(w.out, f.flags, plain)
 		}
 		if f.flags&FlagMore == 0 {
-			w.done = offset
+			w.marks = append(w.marks, mark{len(w.out), offset})
 		}
 		if len(w.out) >= writeSize {
 			if err := l.flush(); err != nil {
@@ -87,71 +105,71 @@ func (l *Link) writeQueue(q *queue) error {
 }
 
 // writeCut sends a large compact message as several frames, so that sealing,
-// the network and the peer's opening overlap.
+// the network and the peer's opening overlap. The last byte of each piece is
+// the scratch of the next.
 func (l *Link) writeCut(plain []byte) error {
 	w := &l.writer
-	body := plain[1:]
-	size := max(batchSize, (len(body)+maxCuts-1)/maxCuts)
-	for len(body) > 0 {
-		n := min(size, len(body))
-		w.scratch = append(append(w.scratch[:0], 0), body[:n]...)
-		body = body[n:]
-		flags := FlagMore
-		if len(body) == 0 {
-			flags = 0
-		}
-		w.out = l.security.Sealer.Seal(w.out, flags, w.scratch)
-		if len(body) > 0 {
-			if err := l.flush(); err != nil {
-				return err
-			}
+	size := max(batchSize, (len(plain)+maxCuts-1)/maxCuts)
+	for len(plain)-1 > size {
+		w.out = l.security.Sealer.Seal(w.out, FlagMore, plain[:1+size])
+		plain = plain[size:]
+		if err := l.flush(); err != nil {
+			return err
 		}
 	}
+	w.out = l.security.Sealer.Seal(w.out, 0, plain)
 	return nil
 }
 
 // flush writes what is sealed and moves Handed.
 func (l *Link) flush() error {
 	w := &l.writer
-	if len(w.out) == 0 {
-		return nil
+	n, err := l.write(w.out)
+	for i := len(w.marks) - 1; i >= 0; i-- {
+		if m := w.marks[i]; m.at <= n {
+			l.handed.Store(m.offset)
+			break
+		}
 	}
-	now := time.Now()
-	l.stalled.Store(int64(now.Sub(epoch)))
-	err := l.conn.SetWriteDeadline(now.Add(l.limits.WriteWait))
-	if err == nil {
-		_, err = l.conn.Write(w.out)
-	}
-	l.stalled.Store(0)
-	if w.out = w.out[:0]; cap(w.out) > maxKept {
+	w.marks = w.marks[:0]
+	if cap(w.out) > maxPooled {
 		w.out = nil
 	}
+	w.out = w.out[:0]
+	return err
+}
+
+// maxWrite is the most that is written under one deadline.
+const maxWrite = 256 << 10
+
+// write writes b and returns how much of it the kernel has taken.
+func (l *Link) write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		now := time.Now()
+		l.stalled.Store(int64(now.Sub(epoch)))
+		if err = l.conn.SetWriteDeadline(now.Add(l.limits.WriteWait)); err != nil {
+			break
+		}
+		var m int
+		m, err = l.conn.Write(b[n:min(n+maxWrite, len(b))])
+		n += m
+		l.lastWrite.Store(sinceEpoch())
+	}
+	l.stalled.Store(0)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: it has read nothing for %v", ErrSlowPeer, l.limits.WriteWait)
 	}
-	if err != nil {
-		return err
-	}
-	l.lastWrite.Store(sinceEpoch())
-	l.handed.Store(w.done)
-	return nil
-}
-
-// keep empties a written queue for use by the batch after the next.
-func (w *writer) keep(q *queue) {
-	w.spare = queue{buf: q.buf[:0], frames: q.frames[:0]}
-	if cap(q.buf) > maxKept {
-		w.spare.buf = nil
-	}
+	return n, err
 }
 
 // release gives the buffers back when the link has nothing to write.
 func (w *writer) release() {
 	putBuffer(w.out)
-	putBuffer(w.scratch)
-	putBuffer(w.spare.buf)
-	w.out, w.scratch, w.spare.buf = nil, nil, nil
-	if cap(w.spare.frames) > 64 {
-		w.spare.frames = nil
+	w.out = nil
+	if cap(w.spare) > maxKept {
+		w.spare = nil
+	}
+	if cap(w.marks) > maxKept {
+		w.marks = nil
 	}
 }
