@@ -1,0 +1,311 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/servicetools/servicetools/broker/config"
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/broker/keyring"
+	"github.com/servicetools/servicetools/broker/supervise"
+	"github.com/servicetools/servicetools/wire/curve"
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// Config is a broker's configuration; see package config for its file form.
+type Config = config.Config
+
+// Load reads a broker's INI file, completes what it leaves open (free ports,
+// copies of worker files) and writes that back.
+func Load(path string) (*Config, error) { return config.Load(path) }
+
+// Broker is one running broker. New opens its endpoints, Run serves them.
+type Broker struct {
+	// Static after New.
+	config     *Config
+	log        *slog.Logger
+	audit      audit
+	instance   message.SessionID // tells this start of the broker from any other
+	beat       time.Duration
+	started    time.Time
+	keys       *keyring.Keyring // nil without security
+	dispatcher *dispatch.Dispatcher
+	supervisor *supervise.Supervisor
+	frontend   *zmtp.Listener
+	backend    *zmtp.Listener
+	reload     func() error // nil: the configuration has no file
+
+	links links
+}
+
+// Option adds to what New makes of a Config.
+type Option func(*Broker)
+
+// WithLogger sets where the broker logs. Default: slog.Default().
+func WithLogger(log *slog.Logger) Option {
+	return func(b *Broker) { b.log = log }
+}
+
+// New checks cfg, loads the keys and opens both endpoints. The broker serves
+// nobody before Run. Its errors name what is missing and the remedy.
+func New(cfg *Config, opts ...Option) (*Broker, error) {
+	if err := cfg.Verify(); err != nil {
+		return nil, err
+	}
+	b := &Broker{config: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
+	for _, o := range opts {
+		o(b)
+	}
+	b.audit.log = b.log.With("log", "audit")
+	_, _ = rand.Read(b.instance[:]) // never fails
+	b.dispatcher = dispatch.New(dispatch.Config{Limits: limitsOf(cfg)})
+	if err := b.open(); err != nil {
+		b.close()
+		return nil, err
+	}
+	var err error
+	if b.supervisor, err = b.newSupervisor(); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// limitsOf returns the part of the configuration that the dispatcher obeys.
+func limitsOf(cfg *Config) dispatch.Limits {
+	return dispatch.Limits{
+		CallsPerKey:   cfg.Limits.CallsPerKey,
+		BytesPerKey:   cfg.Limits.BytesPerKey,
+		Calls:         cfg.Limits.MaxCalls,
+		Bytes:         cfg.Limits.MemoryBudget,
+		MaxMessage:    int(cfg.Limits.MaxMessage),
+		MaxAttempts:   cfg.Dispatch.MaxAttempts,
+		NoWorkerGrace: cfg.Dispatch.NoWorkerGrace,
+		ClientGrace:   cfg.Dispatch.ClientGrace,
+		ClaimGrace:    cfg.Dispatch.ClaimGrace,
+		KeepOutcome:   cfg.Dispatch.IdempotencyWindow,
+		KeepBytes:     cfg.Dispatch.IdempotencyBytes,
+	}
+}
+
+// open loads the keys and opens the endpoints.
+func (b *Broker) open() error {
+	var key curve.SecretKey
+	if !b.config.Security.Insecure {
+		set := curve.Keyset{PublicDir: b.config.Main.PublicKeysDir, SecretDir: b.config.Main.SecretKeysDir}
+		certificate, err := curve.LoadCertificate(set.SecretPath("server"))
+		if err != nil {
+			return fmt.Errorf("the broker's own key: %w (make one with: certtool generate --path DIR --users server)", err)
+		}
+		key = certificate.Secret
+		if b.keys, err = keyring.Open(context.Background(), b.config.Main.PublicKeysDir, b.log); err != nil {
+			return err
+		}
+		b.keys.OnRemove(b.links.revoke)
+	}
+	var err error
+	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, admission{
+		endpoint: "frontend", socketType: "ROUTER", roles: []curve.Role{curve.RoleClient, curve.RoleAdmin},
+	})
+	if err != nil {
+		return fmt.Errorf("frontend: %w", err)
+	}
+	b.backend, err = b.listen("tcp://"+b.config.BackendAddr(), key, admission{
+		endpoint: "backend", socketType: "DEALER", roles: []curve.Role{curve.RoleWorker},
+	})
+	if err != nil {
+		return fmt.Errorf("backend: %w", err)
+	}
+	return nil
+}
+
+// listen opens one endpoint.
+func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Listener, error) {
+	security, limits := &b.config.Security, &b.config.Limits
+	a.keys, a.unknownHold = b.keys, max(0, security.UnknownKeyHold)
+	var mechanism zmtp.Mechanism = zmtp.Null{Admit: a.byMetadata}
+	if !security.Insecure {
+		slots := security.CryptoSlots
+		if slots == 0 {
+			slots = runtime.NumCPU()
+		}
+		mechanism = &curve.Server{Key: key, Admit: a.byKey, Slots: curve.NewSlots(slots)}
+	}
+	endpoint := &zmtp.Config{
+		SocketType: a.socketType,
+		Mechanism:  mechanism,
+		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
+		Limits: zmtp.Limits{
+			HandshakeWait: security.HandshakeTimeout,
+			MaxMessage:    int(limits.MaxMessage),
+			MaxFrames:     limits.MaxFrames,
+			MaxPending:    int(limits.SlowPeerBytes),
+			WriteWait:     limits.SlowPeerTimeout,
+		},
+	}
+	listener, err := zmtp.Listen(addr, endpoint, zmtp.ListenLimits{
+		MaxUnauthenticated: security.MaxUnauthenticated,
+		MaxConnections:     limits.MaxConnections,
+		FailuresPerSecond:  security.MaxFailedHandshakes,
+	}, func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
+	if err != nil {
+		return nil, fmt.Errorf("%w (choose another port in [main], or stop what uses it)", err)
+	}
+	return listener, nil
+}
+
+// close ends what New has opened and Run does not serve.
+func (b *Broker) close() {
+	for _, l := range []*zmtp.Listener{b.frontend, b.backend} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if b.keys != nil {
+		b.keys.Close()
+	}
+}
+
+// Frontend returns the address that clients use.
+func (b *Broker) Frontend() net.Addr { return b.frontend.Addr() }
+
+// Backend returns the address that workers use.
+func (b *Broker) Backend() net.Addr { return b.backend.Addr() }
+
+func (b *Broker) backendPort() int { return b.backend.Addr().(*net.TCPAddr).Port }
+
+// tick is how often the dispatcher's time passes: a deadline is at most that late.
+const tick = 10 * time.Millisecond
+
+// Run serves until ctx ends, then drains: it takes no new call, lets what runs
+// finish for the drain timeout, stops its workers and closes all links. It
+// returns when every goroutine and child process of the broker has ended. Run
+// must be called exactly once.
+func (b *Broker) Run(ctx context.Context) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer func() {
+		stop()
+		running.Wait()
+	}()
+	failed := make(chan error, 2)
+
+	own := b.startService(serving)
+	running.Go(func() { b.tick(serving) })
+	running.Go(func() { b.links.watch(serving, b.beat) })
+	accepting, stopAccepting := context.WithCancel(serving)
+	defer stopAccepting()
+	var endpoints sync.WaitGroup
+	serve := func(name string, listener *zmtp.Listener, serve func(*zmtp.Link)) {
+		endpoints.Go(func() {
+			if err := listener.Serve(accepting, serve); err != nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	serve("backend", b.backend, b.serveBackend)
+	serve("frontend", b.frontend, b.serveFrontend)
+	supervising, stopWorkers := context.WithCancel(serving)
+	defer stopWorkers()
+	var workers sync.WaitGroup
+	workers.Go(func() { b.supervisor.Run(supervising) })
+	b.log.Info("serving", "frontend", b.Frontend().String(), "backend", b.Backend().String(),
+		"secure", !b.config.Security.Insecure, "name", b.config.Main.Name)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+
+	// The order matters: calls first, then those who run them, then the links
+	// over which the last outcomes leave.
+	b.drain(serving)
+	stopWorkers()
+	workers.Wait()
+	b.dispatcher.EndDrain()
+	own.stop()
+	stopAccepting()
+	b.links.each(func(link *zmtp.Link, _ identity) { link.Finish() })
+	endpoints.Wait()
+	if b.keys != nil {
+		b.keys.Close()
+	}
+	b.log.Info("stopped")
+	return err
+}
+
+// tick makes the dispatcher's time pass until ctx ends.
+func (b *Broker) tick(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			b.dispatcher.Tick()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain refuses new calls and waits for the accepted ones.
+func (b *Broker) drain(ctx context.Context) {
+	b.dispatcher.BeginDrain()
+	timeout := max(0, b.config.Dispatch.DrainTimeout)
+	b.log.Info("draining", "timeout", timeout)
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	poll := time.NewTicker(tick)
+	defer poll.Stop()
+	for !b.dispatcher.Idle() {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			b.log.Warn("drain timeout is over; what still runs ends in connection_lost")
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// serveFrontend owns a client's link from its admission to its end.
+func (b *Broker) serveFrontend(link *zmtp.Link) {
+	who := identify(link)
+	if who.sdk {
+		b.serveLink("frontend", link, who, (&client{broker: b, link: link, who: who}).serve)
+	} else {
+		b.serveLink("frontend", link, who, (&plainClient{broker: b, link: link, who: who}).serve)
+	}
+}
+
+// serveBackend owns a worker's link from its admission to its end.
+func (b *Broker) serveBackend(link *zmtp.Link) {
+	who := identify(link)
+	if who.sdk {
+		b.serveLink("backend", link, who, (&worker{broker: b, link: link, who: who}).serve)
+	} else {
+		b.serveLink("backend", link, who, (&plainWorker{broker: b, link: link, who: who}).serve)
+	}
+}
+
+func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve func() error) {
+	b.links.add(link, who)
+	b.audit.admitted(endpoint, &who)
+	err := serve()
+	b.links.remove(link)
+	b.audit.left(endpoint, &who, err)
+	var defect *zmtp.PanicError
+	if errors.As(err, &defect) {
+		b.log.Error("a defect of the broker ended a link", "peer", who.address, "panic", defect.Value, "stack", string(defect.Stack))
+	}
+}

@@ -1,0 +1,144 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/version"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// client is the link of one SDK client: it turns envelopes into calls of the
+// dispatcher, and the dispatcher's outcomes into envelopes. It is the
+// dispatcher's ClientSink for the session that the link attached.
+type client struct {
+	broker *Broker
+	link   *zmtp.Link
+	who    identity
+
+	// session is set by ATTACH. Owned by the link's read loop.
+	session *dispatch.Session
+}
+
+// serve reads the link to its end.
+func (c *client) serve() error {
+	err := c.link.Run(c.receive)
+	if c.session != nil {
+		c.session.Detach(c)
+	}
+	return err
+}
+
+// receive handles one message: whole envelopes, one after the other.
+func (c *client) receive(m *zmtp.Message) error {
+	var e message.Envelope
+	for rest := m.Bytes(); len(rest) > 0; {
+		var err error
+		if rest, err = e.Next(rest); err != nil {
+			return err
+		}
+		if c.session == nil && e.Kind != message.KindAttach {
+			return fmt.Errorf("%w: %v came before ATTACH", zmtp.ErrProtocol, e.Kind)
+		}
+		switch e.Kind {
+		case message.KindCall:
+			if _, _, malformed := message.SplitBody(e.Body); malformed != nil {
+				return malformed // here and not at a worker that did no wrong
+			}
+			err = breach(c.session.Submit(&dispatch.Request{
+				Number:     e.ID,
+				Method:     e.Method,
+				Body:       e.Body,
+				Timeout:    e.Timeout,
+				Priority:   e.Priority,
+				Idempotent: e.Flags&message.FlagIdempotent != 0,
+				Stream:     e.Flags&message.FlagStream != 0,
+				Resubmit:   e.Flags&message.FlagResubmit != 0,
+				Key:        e.Key,
+			}))
+		case message.KindAck:
+			err = breach(c.session.Ack(e.ID))
+		case message.KindCancel:
+			c.session.Cancel(e.ID)
+		case message.KindGrant:
+			c.session.Grant(e.ID, e.Sequence)
+		case message.KindAttach:
+			err = c.attach(&e)
+		case message.KindBye:
+			c.session.Close(c)
+			c.session = nil
+			c.link.Finish()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach opens or resumes the session that the client names.
+func (c *client) attach(e *message.Envelope) error {
+	if c.session != nil {
+		return fmt.Errorf("%w: a second ATTACH on one link", zmtp.ErrProtocol)
+	}
+	var body message.Attach
+	if err := message.Unmarshal(e.Body, &body); err != nil {
+		return err
+	}
+	c.session = c.broker.dispatcher.Attach(c.who.client(body.Name, c), body.Session, e.ID)
+	return nil
+}
+
+// breach returns the dispatcher's verdict on an envelope if it ends the link:
+// only malformed does. Any other refusal has been answered as the call's outcome.
+func breach(e *message.Error) error {
+	if e == nil || e.Code != message.Malformed {
+		return nil
+	}
+	return e
+}
+
+// Attached implements dispatch.ClientSink.
+func (c *client) Attached(resumed bool, last uint64) {
+	body := message.Marshal(&message.Attached{
+		Broker:     c.broker.instance,
+		Resumed:    resumed,
+		BeatMillis: c.broker.beat.Milliseconds(),
+		MaxMessage: int64(c.broker.config.Limits.MaxMessage),
+		MaxCalls:   int64(c.broker.config.Limits.CallsPerKey),
+		Version:    version.String(),
+	})
+	c.send(&message.Envelope{Kind: message.KindAttached, ID: last, Body: body})
+}
+
+// Outcome implements dispatch.ClientSink.
+func (c *client) Outcome(o *dispatch.Outcome) {
+	c.send(&message.Envelope{Kind: o.Kind, ID: o.Number, Body: o.Body})
+}
+
+// Part implements dispatch.ClientSink.
+func (c *client) Part(number uint64, _ []byte, sequence uint64, body []byte) {
+	c.send(&message.Envelope{Kind: message.KindPart, ID: number, Sequence: sequence, Body: body})
+}
+
+// Progress implements dispatch.ClientSink.
+func (c *client) Progress(number uint64, _ []byte, body []byte) {
+	c.send(&message.Envelope{Kind: message.KindProgress, ID: number, Body: body})
+}
+
+// Close implements dispatch.ClientSink.
+func (c *client) Close(reason *message.Error) {
+	c.send(&message.Envelope{Kind: message.KindBye, Body: reason.Append(nil)})
+	c.link.Finish()
+}
+
+// send queues an envelope. A link that takes nothing has ended or is about to:
+// its read loop returns and detaches the session, which keeps the outcomes.
+func (c *client) send(e *message.Envelope) { _, _ = appendEnvelope(c.link, e) }
+
+// appendEnvelope queues e and returns the stream offset of its first byte.
+func appendEnvelope(link *zmtp.Link, e *message.Envelope) (uint64, error) {
+	return link.Append(func(dst []byte) []byte { return e.Append(dst) })
+}

@@ -1,0 +1,80 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/curve"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// links holds every live link, for liveness, revocation and the end.
+type links struct {
+	mu   sync.Mutex
+	live map[*zmtp.Link]identity // guarded by mu
+}
+
+func (l *links) add(link *zmtp.Link, i identity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.live == nil {
+		l.live = make(map[*zmtp.Link]identity)
+	}
+	l.live[link] = i
+}
+
+func (l *links) remove(link *zmtp.Link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.live, link)
+}
+
+func (l *links) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.live)
+}
+
+// each calls f for a snapshot of the links, without the lock.
+func (l *links) each(f func(*zmtp.Link, identity)) {
+	type pair struct {
+		link *zmtp.Link
+		who  identity
+	}
+	l.mu.Lock()
+	all := make([]pair, 0, len(l.live))
+	for link, who := range l.live {
+		all = append(all, pair{link, who})
+	}
+	l.mu.Unlock()
+	for _, p := range all {
+		f(p.link, p.who)
+	}
+}
+
+// revoke ends the links of a key.
+func (l *links) revoke(key curve.PublicKey) {
+	l.each(func(link *zmtp.Link, who identity) {
+		if who.entry.Key == key {
+			link.Close(&zmtp.Refusal{Status: "400", Reason: "the key was revoked"})
+		}
+	})
+}
+
+// beats is how often in one interval the links are looked after.
+const beats = 4
+
+// watch looks after the links' liveness until ctx ends.
+func (l *links) watch(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval / beats)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			l.each(func(link *zmtp.Link, _ identity) { link.Beat(now, interval, 3*interval) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"bytes"
+	"reflect"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// params are the arguments of one of the broker's own methods, undecoded.
+type params struct {
+	args   []msgpack.RawMessage
+	kwargs map[string]msgpack.RawMessage
+}
+
+func parseParams(body []byte) (params, error) {
+	var p params
+	args, kwargs, malformed := message.SplitBody(body)
+	if malformed != nil {
+		return p, malformed
+	}
+	if err := message.Unmarshal(args, &p.args); err != nil {
+		return p, err
+	}
+	return p, message.Unmarshal(kwargs, &p.kwargs)
+}
+
+// get decodes the parameter that is called name, or stands at position, into
+// v, and reports whether it was given.
+func (p params) get(name string, position int, v any) (bool, error) {
+	raw, ok := p.kwargs[name]
+	if !ok && position < len(p.args) {
+		raw, ok = p.args[position], true
+	}
+	if !ok || len(raw) == 1 && raw[0] == 0xc0 {
+		return false, nil
+	}
+	if err := msgpack.Unmarshal(raw, v); err != nil {
+		return false, message.Errorf(message.BadArgs, "parameter %q must be a %s", name, reflect.TypeOf(v).Elem())
+	}
+	return true, nil
+}
+
+// need is get for a parameter that must be given.
+func (p params) need(name string, position int, v any) error {
+	ok, err := p.get(name, position, v)
+	if err == nil && !ok {
+		err = message.Errorf(message.BadArgs, "parameter %q is missing", name)
+	}
+	return err
+}
+
+// encodeJSONNames encodes v with the names that its JSON form has, so that
+// every client sees the same keys as the command line prints.
+func encodeJSONNames(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := msgpack.NewEncoder(&b)
+	e.SetCustomStructTag("json")
+	e.SetSortMapKeys(true)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,101 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/broker/supervise"
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// newSupervisor makes the supervisor of this host's workers and, with
+// auto_start, adds those of the configuration.
+func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
+	cfg := b.config
+	s := supervise.New(supervise.Config{
+		Script:   cfg.Workers.WorkerScriptPath,
+		Policy:   cfg.Supervise,
+		LogDir:   cfg.Logging.LogDir,
+		LogFiles: cfg.LogFiles,
+		Log:      b.log,
+		Drain:    b.drainWorker,
+		Clone:    supervise.Cloner(cfg, b.backendPort()),
+	})
+	if !cfg.Workers.AutoStart {
+		return s, nil
+	}
+	for _, path := range cfg.Workers.WorkerConfigPaths[:min(cfg.Workers.NumWorkers, len(cfg.Workers.WorkerConfigPaths))] {
+		spec, err := supervise.Read(cfg, path, b.backendPort())
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.Add(spec, 1); err != nil {
+			return nil, fmt.Errorf("worker %s: %w", path, err)
+		}
+	}
+	return s, nil
+}
+
+// drainWorker asks a worker to leave and returns when it has no calls any
+// more, or when the drain timeout is over.
+func (b *Broker) drainWorker(ctx context.Context, id string) {
+	if !b.dispatcher.DrainWorker(id) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(0, b.config.Dispatch.DrainTimeout))
+	defer cancel()
+	poll := time.NewTicker(tick)
+	defer poll.Stop()
+	for {
+		if b.dispatcher.Idle() {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// exitWait is how long the end of a lost worker's process is waited for, so
+// that the caller learns of the signal that killed it. The kernel closes a
+// process's sockets shortly before its parent can reap it.
+const exitWait = 50 * time.Millisecond
+
+// evidence says why a worker is lost. r is nil for a REP worker.
+func (b *Broker) evidence(r *message.Register, link *zmtp.Link, cause error) dispatch.Evidence {
+	e := dispatch.Evidence{Reason: "the connection ended", LastSeen: link.LastRead()}
+	if cause != nil && !zmtp.Left(cause) {
+		e.Reason = cause.Error()
+	}
+	if r == nil {
+		return e
+	}
+	for deadline := time.Now().Add(exitWait); ; time.Sleep(exitWait / 10) {
+		status, ours := b.supervised(r.Worker)
+		if !ours || status.PID != 0 && status.PID != r.PID {
+			return e
+		}
+		if x := status.LastExit; status.PID == 0 && x != nil {
+			e.Exit, e.Stderr = x.Status, x.Stderr
+			return e
+		}
+		if time.Now().After(deadline) {
+			return e
+		}
+	}
+}
+
+// supervised returns the process of a worker that this broker runs.
+func (b *Broker) supervised(id string) (supervise.Status, bool) {
+	for _, s := range b.supervisor.List() {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return supervise.Status{}, false
+}

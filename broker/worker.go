@@ -1,0 +1,169 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/version"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// worker is the link of one SDK worker. It is the dispatcher's WorkerSink.
+type worker struct {
+	broker *Broker
+	link   *zmtp.Link
+	who    identity
+
+	// worker is set by REGISTER. Owned by the link's read loop.
+	worker   *dispatch.Worker
+	register message.Register
+}
+
+// serve reads the link to its end. Only then is it known for sure which calls
+// were handed over.
+func (w *worker) serve() error {
+	err := w.link.Run(w.receive)
+	if w.worker != nil {
+		w.worker.Lost(w.link.Handed(), w.broker.evidence(&w.register, w.link, err))
+	}
+	return err
+}
+
+// receive handles one message: whole envelopes, one after the other.
+func (w *worker) receive(m *zmtp.Message) error {
+	var e message.Envelope
+	for rest := m.Bytes(); len(rest) > 0; {
+		var err error
+		if rest, err = e.Next(rest); err != nil {
+			return err
+		}
+		if w.worker == nil && e.Kind != message.KindRegister {
+			return fmt.Errorf("%w: %v came before REGISTER", zmtp.ErrProtocol, e.Kind)
+		}
+		ref := dispatch.Ref{Token: e.ID, Origin: e.Origin}
+		if e.Flags&message.FlagOrigin != 0 {
+			ref.Token = 0
+		}
+		switch e.Kind {
+		case message.KindResult, message.KindError:
+			w.worker.Outcome(ref, e.Kind, e.Body)
+		case message.KindPart:
+			w.worker.Part(ref, e.Sequence, e.Body)
+		case message.KindProgress:
+			if e.Flags&message.FlagClaim != 0 {
+				w.worker.Claim(e.Origin)
+			} else {
+				w.worker.Progress(ref, e.Body)
+			}
+		case message.KindCapacity:
+			w.worker.SetCapacity(int(min(e.ID, message.MaxConcurrency)))
+		case message.KindRegister:
+			err = w.enlist(&e)
+		case message.KindBye:
+			w.link.Finish()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enlist makes the worker known to the dispatcher.
+func (w *worker) enlist(e *message.Envelope) error {
+	if w.worker != nil {
+		return fmt.Errorf("%w: a second REGISTER on one link", zmtp.ErrProtocol)
+	}
+	if err := message.Unmarshal(e.Body, &w.register); err != nil {
+		return err
+	}
+	if refusal := w.register.Validate(); refusal != nil {
+		w.Close(refusal)
+		return refusal
+	}
+	enlisted, refusal := w.broker.dispatcher.Register(w.who.worker(&w.register, w))
+	if refusal != nil {
+		w.Close(refusal)
+		return refusal
+	}
+	w.worker = enlisted
+	return nil
+}
+
+// Registered implements dispatch.WorkerSink.
+func (w *worker) Registered(id string) {
+	body := message.Marshal(&message.Registered{
+		Broker:      w.broker.instance,
+		Worker:      id,
+		BeatMillis:  w.broker.beat.Milliseconds(),
+		GraceMillis: w.broker.config.Dispatch.ClaimGrace.Milliseconds(),
+		MaxMessage:  int64(w.broker.config.Limits.MaxMessage),
+		Version:     version.String(),
+	})
+	w.send(&message.Envelope{Kind: message.KindRegistered, Body: body})
+}
+
+// Assign implements dispatch.WorkerSink.
+func (w *worker) Assign(a *dispatch.Assignment) uint64 {
+	e := message.Envelope{
+		Kind:     message.KindCall,
+		Flags:    message.FlagOrigin,
+		ID:       a.Token,
+		Origin:   a.Origin,
+		Timeout:  a.Timeout,
+		Attempt:  a.Attempt,
+		Priority: a.Priority,
+		Method:   []byte(a.Method), // at most 32 bytes stay on the stack
+		Body:     a.Body,
+	}
+	if a.Idempotent {
+		e.Flags |= message.FlagIdempotent
+	}
+	if a.Stream {
+		e.Flags |= message.FlagStream
+	}
+	offset, err := w.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	if err != nil {
+		return dispatch.NeverSent
+	}
+	return offset
+}
+
+// Cancel implements dispatch.WorkerSink.
+func (w *worker) Cancel(ref dispatch.Ref) { w.send(refer(message.KindCancel, ref)) }
+
+// Grant implements dispatch.WorkerSink.
+func (w *worker) Grant(ref dispatch.Ref, window uint64) {
+	e := refer(message.KindGrant, ref)
+	e.Sequence = window
+	w.send(e)
+}
+
+// Ack implements dispatch.WorkerSink.
+func (w *worker) Ack(count uint64) { w.send(&message.Envelope{Kind: message.KindAck, ID: count}) }
+
+// Drain implements dispatch.WorkerSink.
+func (w *worker) Drain() { w.send(&message.Envelope{Kind: message.KindDrain}) }
+
+// Drained implements dispatch.WorkerSink. The worker leaves by itself once it
+// has the last ACK.
+func (w *worker) Drained() {}
+
+// Close implements dispatch.WorkerSink.
+func (w *worker) Close(reason *message.Error) {
+	w.send(&message.Envelope{Kind: message.KindBye, Body: reason.Append(nil)})
+	w.link.Finish()
+}
+
+// send queues an envelope; a link that takes nothing is about to end by itself.
+func (w *worker) send(e *message.Envelope) { _, _ = appendEnvelope(w.link, e) }
+
+// refer returns an envelope about an assigned call.
+func refer(kind message.Kind, ref dispatch.Ref) *message.Envelope {
+	e := &message.Envelope{Kind: kind, ID: ref.Token}
+	if ref.Token == 0 {
+		e.Flags, e.Origin = message.FlagOrigin, ref.Origin
+	}
+	return e
+}
