@@ -76,11 +76,12 @@ func (w *Worker) findLocked(ref Ref) *assignment {
 // answeredLocked frees the slot and ends the call.
 func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	c := a.call
-	back := o.back() && !w.plain && (c == nil || c.session != nil)
-	if back && !w.draining {
+	leaving := o.back() && !w.plain
+	if leaving && !w.draining {
 		w.draining = true
 		d.shutLocked(w, d.clock())
 	}
+	back := leaving && c != nil && c.session != nil
 	switch {
 	case c == nil && d.claims[a.origin].is(a):
 		d.keepClaimLocked(a.origin, o)
@@ -98,7 +99,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 		d.endLocked(c, o)
 	}
 	w.vacateLocked(a)
-	if back && c != nil {
+	if back {
 		d.requeueLocked(c, d.clock())
 	}
 	d.feedLocked(w)
@@ -121,9 +122,8 @@ func (w *Worker) noteLocked(size int) {
 }
 
 // ackLocked acknowledges all that has come. It leaves w in Dispatcher.unacked,
-// where the next Tick finds nothing to do.
+// where the next Tick may find nothing to do.
 func (w *Worker) ackLocked() {
-	w.ackPending = false
 	if w.acked != w.answered && !w.gone {
 		w.acked, w.ackBytes = w.answered, 0
 		w.sink.Ack(w.answered)

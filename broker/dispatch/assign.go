@@ -6,8 +6,7 @@ import "github.com/servicetools/servicetools/wire/message"
 func (d *Dispatcher) admitLocked(c *call, now instant) {
 	m := c.method
 	c.fair = c.client.tag(m.domain, c.priority)
-	d.sequence++
-	c.rank = rank{order(c.fair, c.priority), d.sequence}
+	c.rank.order = order(c.fair, c.priority)
 	d.offerLocked(c, now)
 }
 
@@ -19,8 +18,7 @@ func (d *Dispatcher) offerLocked(c *call, now instant) {
 		return
 	}
 	d.enterLocked(c, queued)
-	c.method.queue.push(c.rank, c)
-	c.method.rankedLocked()
+	d.enqueueLocked(c)
 	d.armLocked(c, now)
 }
 
@@ -41,8 +39,7 @@ func (d *Dispatcher) requeueLocked(c *call, now instant) {
 	c.rank.order = min(c.rank.order, c.method.domain.virtual)
 	if c.deadline.passed(now) {
 		d.enterLocked(c, queued)
-		c.method.queue.push(c.rank, c)
-		c.method.rankedLocked()
+		d.enqueueLocked(c)
 		d.expireCallLocked(c)
 		return
 	}
@@ -54,7 +51,7 @@ func (d *Dispatcher) feedLocked(w *Worker) {
 	p := w.pool
 	for w.free() && p.waiting.len() > 0 {
 		mb := p.waiting.head()
-		c := mb.method.queue.head()
+		c := mb.method.head()
 		now := d.clock()
 		if c.deadline.passed(now) {
 			d.expireCallLocked(c)
@@ -74,7 +71,7 @@ func (d *Dispatcher) feedPoolLocked(p *pool) {
 			return
 		}
 		mb := p.waiting.head()
-		c := mb.method.queue.head()
+		c := mb.method.head()
 		now := d.clock()
 		if c.deadline.passed(now) {
 			d.expireCallLocked(c)

@@ -41,10 +41,12 @@ type call struct {
 	held       int64 // bytes charged to the client
 
 	// Where it is.
-	prev, next *call       // in the session's live list or outbox
-	index      int         // queued: its place in the queue
-	rank       rank        // its order in the queue, kept for a requeue
-	fair       int64       // its fair tag
+	prev, next *call // in the session's live list or outbox
+	rank       rank  // its order in its method's queue, kept for a requeue
+	fair       int64 // its fair tag
+	lane       *lane // queued: what it waits in
+	before     *call // in the lane
+	behind     *call
 	attempts   uint8       // hand-overs that count
 	assigned   *assignment // running
 	record     *record     // of its idempotency key; nil = none
@@ -62,9 +64,10 @@ type call struct {
 	outcome []byte
 }
 
-func (c *call) place(i int)  { c.index = i }
-func (c *call) placed() int  { return c.index }
-func (c *call) ran() bool    { return c.attempts > 0 || c.state == reclaiming || c.state == joined }
+// ran reports whether c may have run, wholly or in part.
+func (c *call) ran() bool { return c.attempts > 0 || c.state == reclaiming || c.state == joined }
+
+// repeat reports whether c may run twice.
 func (c *call) repeat() bool { return c.idempotent || c.method.idempotent }
 
 // newCallLocked returns an empty call.
@@ -74,7 +77,7 @@ func (d *Dispatcher) newCallLocked() *call {
 		d.calls = d.calls[:n-1]
 		return c
 	}
-	c := &call{index: -1}
+	c := &call{}
 	c.timer.owner = c
 	return c
 }
@@ -89,7 +92,7 @@ func (d *Dispatcher) recycleLocked(c *call) {
 	d.buffers.release(c.tag)
 	d.buffers.release(c.outcome)
 	d.buffers.release(c.progress)
-	*c = call{index: -1}
+	*c = call{}
 	c.timer.owner = c
 	if len(d.calls) < maxFreeCalls {
 		d.calls = append(d.calls, c)
@@ -128,8 +131,7 @@ func (d *Dispatcher) enterLocked(c *call, s state) {
 func (d *Dispatcher) leaveLocked(c *call) {
 	switch c.state {
 	case queued:
-		c.method.queue.remove(c)
-		c.method.rankedLocked()
+		d.dequeueLocked(c)
 	case running:
 		c.assigned.call = nil
 		c.assigned = nil

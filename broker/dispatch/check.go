@@ -107,8 +107,7 @@ func (a *audit) live(c *call) {
 	switch c.state {
 	case queued:
 		a.inQueueState++
-		a.expect(c.index >= 0 && c.index < c.method.queue.len() && c.method.queue.entries[c.index].item == c,
-			"queued call %d is not in its queue", c.origin.Number)
+		a.expect(c.lane != nil && c.method.lanes[c.lane.name] == c.lane, "queued call %d is not in its queue", c.origin.Number)
 	case running:
 		a.expect(c.assigned != nil && c.assigned.call == c, "running call %d has no worker", c.origin.Number)
 	case joined:
@@ -166,10 +165,17 @@ func (a *audit) worker(w *Worker) {
 }
 
 func (a *audit) method(m *method) {
-	a.inQueues += m.queue.len()
+	n := 0
+	m.eachWaiting(func(c *call) {
+		n++
+		a.expect(c.state == queued && c.lane.name == laneName{c.client, c.priority}, "call %d is in a wrong queue", c.origin.Number)
+		a.expect(c.before == nil || c.before.rank.before(c.rank), "call %d is out of order", c.origin.Number)
+	})
+	a.expect(n == m.waiting, "method %q has %d calls waiting, counted %d", m.info.Name, n, m.waiting)
+	a.inQueues += n
 	a.expect(m.calls == a.perMethod[m], "method %q counts %d calls, has %d", m.info.Name, m.calls, a.perMethod[m])
 	for i, e := range m.queue.entries {
-		a.expect(e.item.index == i && e.item.rank == e.rank, "queue of %q: entry %d does not know its place", m.info.Name, i)
+		a.expect(e.item.index == i && e.item.first.rank == e.rank, "queue of %q: entry %d does not know its place", m.info.Name, i)
 		a.expect(i == 0 || !e.rank.before(m.queue.entries[(i-1)/4].rank), "queue of %q: entry %d is out of order", m.info.Name, i)
 	}
 	for _, mb := range m.members {

@@ -57,7 +57,7 @@ type Dispatcher struct {
 	stored      keeper // outcomes for idempotency keys
 
 	held     struct{ calls, bytes int64 } // of all clients
-	sequence uint64                       // of the last call that was queued
+	sequence uint64                       // of the last call that was accepted
 	stats    Stats
 	failed   map[message.Code]uint64
 	refused  map[message.Code]uint64
@@ -65,6 +65,7 @@ type Dispatcher struct {
 
 	// Recycled, or reused by each call.
 	calls      []*call
+	lanes      []*lane
 	buffers    buffers
 	scratch    []byte
 	outcome    Outcome
@@ -122,6 +123,7 @@ func (d *Dispatcher) Tick() {
 		t.owner.expireLocked(d, now)
 	}
 	for _, w := range d.unacked {
+		w.ackPending = false
 		w.ackLocked()
 	}
 	clear(d.unacked)

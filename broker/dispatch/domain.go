@@ -91,10 +91,12 @@ func (d *domain) merge(o *domain) {
 	for _, m := range o.methods {
 		m.domain = d
 		for i := range m.queue.entries {
-			e := &m.queue.entries[i]
-			e.rank.order += o.shift
-			e.item.rank, e.item.fair = e.rank, e.item.fair+o.shift
+			m.queue.entries[i].rank.order += o.shift
 		}
+		m.eachWaiting(func(c *call) {
+			c.rank.order += o.shift
+			c.fair += o.shift
+		})
 		m.rankedLocked()
 	}
 	d.methods = append(d.methods, o.methods...)

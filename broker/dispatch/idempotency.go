@@ -81,9 +81,8 @@ func (d *Dispatcher) passOnLocked(c *call) {
 		next.assigned, c.assigned = c.assigned, nil
 		next.assigned.call = next
 	} else {
-		c.method.queue.remove(c)
-		next.method.queue.push(next.rank, next)
-		next.method.rankedLocked()
+		d.dequeueLocked(c)
+		d.enqueueLocked(next)
 	}
 	d.armLocked(next, d.clock())
 }

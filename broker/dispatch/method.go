@@ -10,7 +10,9 @@ type method struct {
 	known      bool           // an SDK worker has served it; false: a name that a caller used
 	idempotent bool           // every worker that serves it says so
 	domain     *domain
-	queue      queue[*call]
+	queue      queue[*lane]
+	lanes      map[laneName]*lane
+	waiting    int       // calls in the queue
 	members    []*member // the pools that serve it; the catch-all is one at most
 	calls      int       // accepted and not ended; keeps an unknown name alive
 	grace      timer     // after its last worker left: the plain workers may have it then
@@ -154,7 +156,7 @@ func (d *Dispatcher) findLocked(name []byte, now instant) *method {
 }
 
 func (d *Dispatcher) newMethodLocked(name string) *method {
-	m := &method{info: message.Method{Name: name}, domain: &domain{}}
+	m := &method{info: message.Method{Name: name}, domain: &domain{}, lanes: make(map[laneName]*lane)}
 	m.domain.methods = []*method{m}
 	m.grace.owner = m
 	d.methods[name] = m
@@ -238,14 +240,14 @@ func (d *Dispatcher) absorbLocked(m, o *method) {
 	})
 	for _, c := range moved {
 		if c.state == queued {
-			o.queue.remove(c)
-			m.queue.push(c.rank, c)
+			d.dequeueLocked(c)
+			c.method = m
+			d.enqueueLocked(c)
 		}
 		c.method = m
 	}
 	m.calls += len(moved)
 	d.forgetMethodLocked(o)
-	m.rankedLocked()
 }
 
 // noWorkerLocked is the error of a call that no worker can be found for.

@@ -115,6 +115,8 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	c.method, c.priority = m, r.Priority
 	c.idempotent, c.stream = r.Idempotent, r.Stream && s.resumable
 	c.submitted = now
+	d.sequence++
+	c.rank.sequence = d.sequence
 	if r.Timeout > 0 {
 		c.deadline = now.add(r.Timeout)
 	}

@@ -154,9 +154,7 @@ func (d *Dispatcher) shutLocked(w *Worker, now instant) {
 	}
 	for _, mb := range p.members {
 		if mb.method.queue.len() > 0 && !mb.method.served() {
-			for _, e := range mb.method.queue.entries {
-				d.armLocked(e.item, now)
-			}
+			mb.method.eachWaiting(func(c *call) { d.armLocked(c, now) })
 		}
 	}
 }
