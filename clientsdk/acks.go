@@ -1,0 +1,67 @@
+package clientsdk
+
+import (
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// The client acknowledges outcomes at the first of these bounds, so that the
+// broker can forget them (docs/protocol.md, 4.2).
+const (
+	ackOutcomes = 64
+	ackBytes    = 256 << 10
+	ackDelay    = 20 * time.Millisecond
+)
+
+// acks counts outcomes of the session. Guarded by session.mu.
+type acks struct {
+	received uint64 // since the session began at this broker
+	told     uint64 // the count last sent
+	bytes    int    // of outcomes received but not told
+	timer    *time.Timer
+	armed    bool // the timer will tell
+}
+
+// countLocked counts one outcome.
+func (s *session) countLocked(size int) {
+	s.acks.received++
+	s.acks.bytes += size
+}
+
+// acknowledgeLocked tells the count now if enough has come, else soon.
+func (s *session) acknowledgeLocked() {
+	a := &s.acks
+	switch {
+	case a.received == a.told:
+	case a.received-a.told >= ackOutcomes || a.bytes >= ackBytes:
+		s.sendAckLocked()
+	case a.armed:
+	case a.timer == nil:
+		a.armed = true
+		a.timer = time.AfterFunc(ackDelay, s.acknowledge)
+	default:
+		a.armed = true
+		a.timer.Reset(ackDelay)
+	}
+}
+
+// acknowledge is what the timer runs.
+func (s *session) acknowledge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acks.armed = false
+	if s.acks.received != s.acks.told {
+		s.sendAckLocked()
+	}
+}
+
+func (s *session) sendAckLocked() {
+	if s.link == nil {
+		return // the next ATTACH carries the count
+	}
+	e := message.Envelope{Kind: message.KindAck, ID: s.acks.received}
+	if _, err := s.link.Append(func(dst []byte) []byte { return e.Append(dst) }); err == nil {
+		s.acks.told, s.acks.bytes = s.acks.received, 0
+	}
+}

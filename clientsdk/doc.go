@@ -1,0 +1,11 @@
+// Package clientsdk calls methods of workers through a servicetools broker.
+//
+//	c, err := clientsdk.Dial(ctx, "tcp://broker:8006",
+//		clientsdk.WithCertificate("alice.key_secret"), clientsdk.WithServerKey("server.key"))
+//	sum, err := clientsdk.Call[int](ctx, c, "add", 1, 2)
+//
+// A Client speaks the compact protocol of docs/protocol.md, section 4.2, over
+// one connection at a time. It reconnects by itself and resumes what was in
+// flight: a call ends exactly once, in a result or in an *Error whose code says
+// what happened and whose Execution says whether the method may have run.
+package clientsdk

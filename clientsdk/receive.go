@@ -1,0 +1,102 @@
+package clientsdk
+
+import (
+	"fmt"
+
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// landing is a call whose outcome lies in the message being read.
+type landing struct {
+	call *call
+	kind message.Kind
+	body []byte
+}
+
+// receive handles one message: all its envelopes under one lock, then the
+// copying and waking without it. An error ends the link.
+func (k *connection) receive(m *zmtp.Message) error {
+	s := k.session
+	s.mu.Lock()
+	err := k.parseLocked(m.Bytes())
+	if err == nil {
+		s.acknowledgeLocked()
+	}
+	s.promoteLocked()
+	s.mu.Unlock()
+	for i := range k.landed {
+		k.landed[i].deliver()
+		k.landed[i] = landing{}
+	}
+	k.landed = k.landed[:0]
+	if cap(k.landed) > 4096 {
+		k.landed = nil
+	}
+	return err
+}
+
+func (l *landing) deliver() {
+	c := l.call
+	if l.kind == message.KindResult {
+		c.reply = append(c.reply[:0], l.body...)
+	} else {
+		c.err = message.ParseError(l.body)
+	}
+	c.deliver()
+}
+
+func (k *connection) parseLocked(b []byte) error {
+	var e message.Envelope
+	for len(b) > 0 {
+		rest, err := e.Next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if err := k.envelopeLocked(&e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// envelopeLocked handles one envelope. Unknown kinds are ignored: a later
+// broker may send some.
+func (k *connection) envelopeLocked(e *message.Envelope) error {
+	s := k.session
+	switch {
+	case e.Kind == message.KindBye:
+		return &byeError{message.ParseError(e.Body)}
+	case !k.attached && e.Kind == message.KindAttached:
+		return k.attachedLocked(e)
+	case !k.attached:
+		return fmt.Errorf("%w: %v came before ATTACHED", zmtp.ErrProtocol, e.Kind)
+	}
+	switch e.Kind {
+	case message.KindResult, message.KindError:
+		if e.ID > s.number {
+			return fmt.Errorf("%w: an outcome came for call %d, which was never made", zmtp.ErrProtocol, e.ID)
+		}
+		s.countLocked(message.HeaderSize + len(e.Body))
+		if c := s.calls[e.ID]; c != nil {
+			s.takeLocked(c)
+			k.landed = append(k.landed, landing{c, e.Kind, e.Body})
+		} else {
+			delete(s.cancelled, e.ID)
+		}
+	case message.KindPart, message.KindProgress:
+		if c := s.calls[e.ID]; c != nil && c.inbox != nil {
+			return c.inbox.add(e)
+		}
+	case message.KindAttached:
+		return fmt.Errorf("%w: a second ATTACHED came", zmtp.ErrProtocol)
+	}
+	return nil
+}
+
+// byeError is the broker's reason to end the link.
+type byeError struct{ reason *Error }
+
+func (e *byeError) Error() string { return "the broker ended the connection: " + e.reason.Error() }
+func (e *byeError) Unwrap() error { return e.reason }

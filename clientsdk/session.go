@@ -1,0 +1,255 @@
+package clientsdk
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// session is what the broker knows of a Client: calls and outcomes counted
+// over all its connections. Its own goroutine is run; callers' goroutines add
+// calls and wait for them.
+//
+// Lock order: session.mu, then the link's own.
+type session struct {
+	// Static after newSession.
+	cfg     *config
+	id      message.SessionID
+	dial    func(ctx context.Context, addr string) (*zmtp.Link, error)
+	context context.Context // ends when the session is to end at once
+	stop    context.CancelCauseFunc
+	ready   chan struct{} // closed at the first ATTACHED
+	ended   chan struct{} // closed when run has returned
+
+	records sync.Pool // of *call
+
+	mu        sync.Mutex
+	link      *zmtp.Link          // nil during an outage
+	broker    BrokerInfo          // as the last ATTACHED told
+	outage    error               // why there is no link
+	refused   *Error              // the brokers do not want this client; calls fail at once
+	refusals  int                 // rounds in which every address refused us, in a row
+	closing   bool                // no new calls
+	leaving   bool                // nothing is in flight any more; run is to end
+	number    uint64              // of the last call
+	calls     map[uint64]*call    // in flight
+	cancelled map[uint64]struct{} // given up here, outcome not seen yet
+	bytes     int                 // size of calls
+	maxCalls  int                 // the smaller of ours and the broker's bound
+	waiting   queue
+	empty     chan struct{} // made by close, closed when nothing is in flight or waiting
+	acks      acks
+}
+
+func newSession(cfg *config, dial func(context.Context, string) (*zmtp.Link, error)) *session {
+	s := &session{
+		cfg:       cfg,
+		dial:      dial,
+		ready:     make(chan struct{}),
+		ended:     make(chan struct{}),
+		outage:    errors.New("not connected yet"),
+		calls:     make(map[uint64]*call),
+		cancelled: make(map[uint64]struct{}),
+		maxCalls:  cfg.maxCalls,
+	}
+	_, _ = rand.Read(s.id[:]) // never fails
+	s.context, s.stop = context.WithCancelCause(context.Background())
+	return s
+}
+
+var errClosed = message.Errorf(message.ShuttingDown, "the client is closed").WithExecution(message.NotExecuted)
+
+// start takes in a call: it is sent, or waits for a place or a connection. An
+// error means that the call was not taken and was not executed.
+func (s *session) start(c *call, timeout time.Duration) *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return errClosed
+	case s.refused != nil:
+		return s.refused
+	}
+	if e := s.fitsMessageLocked(c); e != nil {
+		return e
+	}
+	if !c.deadline.IsZero() {
+		c.armLocked(timeout)
+	}
+	if s.waiting.first != nil || !s.fitsLocked(c) {
+		c.state = stateWaiting
+		if c.ended != nil {
+			c.placed = make(chan struct{})
+		}
+		s.waiting.push(c)
+		return nil
+	}
+	s.flyLocked(c, timeout)
+	return nil
+}
+
+// batchHeadroom is what else may lie in the message that carries a call: the
+// link closes a batch once it has 64 KiB.
+const batchHeadroom = 64 << 10
+
+func (s *session) fitsMessageLocked(c *call) *Error {
+	limit := max(s.broker.MaxMessage-batchHeadroom, s.broker.MaxMessage/2)
+	if s.broker.MaxMessage == 0 || c.size() <= limit {
+		return nil
+	}
+	return message.Errorf(message.TooLarge, "the call has %d bytes, the broker takes %d; send less, or a reference to the data", c.size(), limit)
+}
+
+// fitsLocked reports whether c has a place in flight. A call larger than the
+// bound on bytes goes alone.
+func (s *session) fitsLocked(c *call) bool {
+	return len(s.calls) < s.maxCalls && (s.bytes+c.size() <= s.cfg.maxBytes || len(s.calls) == 0)
+}
+
+// flyLocked gives c a number and a place, and sends it if there is a link.
+func (s *session) flyLocked(c *call, timeout time.Duration) {
+	s.number++
+	c.number, c.state = s.number, stateFlying
+	s.calls[c.number] = c
+	s.bytes += c.size()
+	s.sendLocked(c, timeout)
+}
+
+// sendLocked appends c to the link. A call whose deadline is over is left to
+// its timer: on the wire a timeout of 0 would mean none.
+func (s *session) sendLocked(c *call, timeout time.Duration) {
+	if s.link == nil || timeout <= 0 && !c.deadline.IsZero() {
+		return
+	}
+	e := c.envelope(timeout)
+	offset, err := s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	if err == nil { // else the link is ending, and the next one gets the call
+		c.sent, c.offset = true, offset
+	}
+}
+
+// promoteLocked lets waiting calls fly while there is room.
+func (s *session) promoteLocked() {
+	for c := s.waiting.first; c != nil && s.fitsLocked(c); c = s.waiting.first {
+		s.waiting.remove(c)
+		if e := s.fitsMessageLocked(c); e != nil {
+			s.endLocked(c, e)
+			continue
+		}
+		s.flyLocked(c, c.left())
+		if c.placed != nil {
+			close(c.placed)
+		}
+	}
+}
+
+// left returns what is left until the deadline; anything if there is none.
+func (c *call) left() time.Duration {
+	if c.deadline.IsZero() {
+		return 0
+	}
+	return time.Until(c.deadline)
+}
+
+// takeLocked removes c from wherever it is: from then on the taker alone ends it.
+func (s *session) takeLocked(c *call) {
+	switch c.state {
+	case stateWaiting:
+		s.waiting.remove(c)
+	case stateFlying:
+		delete(s.calls, c.number)
+		s.bytes -= c.size()
+	}
+	c.state = stateEnded
+	if s.empty != nil && len(s.calls) == 0 && s.waiting.first == nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// endLocked ends c with an error of this side.
+func (s *session) endLocked(c *call, e *Error) {
+	s.takeLocked(c)
+	c.err = e
+	c.deliver()
+}
+
+// cancel ends c on the caller's wish, unless it has just ended by itself.
+func (s *session) cancel(c *call, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancelLocked(c, why)
+	s.promoteLocked()
+}
+
+func (s *session) cancelLocked(c *call, why string) {
+	if c.state == stateEnded {
+		return
+	}
+	e := message.Errorf(message.Cancelled, "%s", why)
+	if c.state == stateFlying && (c.sent || c.handed) {
+		s.recallLocked(c)
+	} else {
+		e = e.WithExecution(message.NotExecuted)
+	}
+	s.endLocked(c, e)
+}
+
+// recallLocked tells the broker, now or when it is back, that nobody waits for c.
+func (s *session) recallLocked(c *call) {
+	if len(s.cancelled) < maxCancelled {
+		s.cancelled[c.number] = struct{}{}
+	}
+	if s.link != nil && c.sent {
+		s.sendCancelLocked(c.number)
+	}
+}
+
+// maxCancelled bounds session.cancelled against a broker that never answers a
+// CANCEL; beyond it a CANCEL is not repeated after a reconnect.
+const maxCancelled = 1 << 16
+
+func (s *session) sendCancelLocked(number uint64) {
+	e := message.Envelope{Kind: message.KindCancel, ID: number}
+	_, _ = s.link.Append(func(dst []byte) []byte { return e.Append(dst) }) // a dead link's cancels follow on the next
+}
+
+// outageLocked says why there is no link.
+func (s *session) outageLocked() error {
+	if s.outage == nil {
+		return errors.New("the connection is ending")
+	}
+	return s.outage
+}
+
+// queue is a list of waiting calls, first in first out, that any call can leave.
+type queue struct{ first, last *call }
+
+func (q *queue) push(c *call) {
+	c.prev, c.next = q.last, nil
+	if q.last == nil {
+		q.first = c
+	} else {
+		q.last.next = c
+	}
+	q.last = c
+}
+
+func (q *queue) remove(c *call) {
+	if c.prev == nil {
+		q.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		q.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+}
