@@ -10,28 +10,35 @@ import (
 const batchSize = 64 << 10
 
 // queue is what senders have appended and the write loop has not taken. Frames
-// lie in buf one after the other, each behind one byte of scratch that the
-// sealer may use. Guarded by Link.mu until the write loop takes it whole.
+// lie in buffers of about bufferSize one after the other, each behind one byte
+// of scratch that the sealer may use: a long queue is never copied to grow.
+// Guarded by Link.mu until the write loop takes it whole.
 type queue struct {
-	buf    []byte
+	bufs   [][]byte // the last one is being filled
 	frames []queued
+	size   int    // of bufs
 	end    uint64 // stream offset behind the last frame: body bytes since the link began
 }
 
-// queued is one frame of a queue: buf[start] is scratch, buf[start+1:end] the body.
+// queued is one frame of a queue: start is its scratch byte, start+1 to end its body.
 type queued struct {
 	flags      FrameFlags
 	batch      bool // compact: may still grow, and may be cut into several frames
-	start, end int
+	buf        int  // index in queue.bufs
+	start, end int  // in that buffer
 }
 
 // open starts an empty frame and returns it.
 func (q *queue) open(flags FrameFlags, batch bool) *queued {
-	if q.buf == nil {
-		q.buf = getBuffer()
+	last := len(q.bufs) - 1
+	if last < 0 || len(q.bufs[last]) >= bufferSize {
+		q.bufs = append(q.bufs, getBuffer())
+		last++
 	}
-	q.buf = append(q.buf, 0)
-	return q.add(queued{flags: flags, batch: batch, start: len(q.buf) - 1, end: len(q.buf)})
+	q.bufs[last] = append(q.bufs[last], 0)
+	q.size++
+	n := len(q.bufs[last])
+	return q.add(queued{flags: flags, batch: batch, buf: last, start: n - 1, end: n})
 }
 
 func (q *queue) add(f queued) *queued {
@@ -39,10 +46,20 @@ func (q *queue) add(f queued) *queued {
 	return &q.frames[len(q.frames)-1]
 }
 
-// shut ends the frame where the buffer ends.
-func (q *queue) shut(f *queued) {
-	q.end += uint64(len(q.buf) - f.end)
-	f.end = len(q.buf)
+// fill gives the frame what fn appends. The frame is the last one.
+func (q *queue) fill(f *queued, fn func(dst []byte) []byte) {
+	b := fn(q.bufs[f.buf])
+	q.bufs[f.buf] = b
+	n := len(b) - f.end
+	if n > batchSize && f.end > f.start+1 {
+		// A large envelope behind others gets a frame of its own: else a batch
+		// would exceed the peer's message limit though none of its envelopes
+		// does. Its scratch is the last byte of f, sealed by the time it is used.
+		f = q.add(queued{batch: true, buf: f.buf, start: f.end - 1, end: f.end})
+	}
+	f.end = len(b)
+	q.size += n
+	q.end += uint64(n)
 }
 
 // batch returns the frame to which compact envelopes are appended.
@@ -53,17 +70,6 @@ func (q *queue) batch() *queued {
 		}
 	}
 	return q.open(0, true)
-}
-
-// part gives what was appended behind f a frame of its own, if that is large
-// and not alone: else a batch would exceed the peer's message limit though none
-// of its envelopes does. The new frame's scratch is f's last byte, which has
-// been sealed by the time it is used.
-func (q *queue) part(f *queued) *queued {
-	if len(q.buf)-f.end <= batchSize || f.end == f.start+1 {
-		return f
-	}
-	return q.add(queued{batch: true, start: f.end - 1, end: f.end})
 }
 
 // Send queues one message of the given frames, which it copies. It never
@@ -104,10 +110,8 @@ func (l *Link) Append(fn func(dst []byte) []byte) (start uint64, err error) {
 	if err := l.admitLocked(); err != nil {
 		return 0, err
 	}
-	f := l.queue.batch()
 	start = l.queue.end
-	l.queue.buf = fn(l.queue.buf)
-	l.queue.shut(l.queue.part(f))
+	l.queue.fill(l.queue.batch(), fn)
 	l.wakeLocked()
 	return start, nil
 }
@@ -125,9 +129,7 @@ func (l *Link) sendCommand(body []byte) error {
 }
 
 func (l *Link) queueLocked(flags FrameFlags, body []byte) {
-	f := l.queue.open(flags, false)
-	l.queue.buf = append(l.queue.buf, body...)
-	l.queue.shut(f)
+	l.queue.fill(l.queue.open(flags, false), func(dst []byte) []byte { return append(dst, body...) })
 }
 
 // stallBound is how long a write may be under way before a full queue counts
@@ -174,4 +176,4 @@ func (l *Link) Pending() int {
 	return l.pendingLocked()
 }
 
-func (l *Link) pendingLocked() int { return l.taken + len(l.queue.buf) }
+func (l *Link) pendingLocked() int { return l.taken + l.queue.size }

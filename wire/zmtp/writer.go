@@ -21,7 +21,10 @@ const maxKept = 32
 type writer struct {
 	out   []byte // sealed, not yet written
 	marks []mark // where messages end in out
-	spare []queued
+
+	// Emptied slices of the queue that was written last.
+	spareBufs   [][]byte
+	spareFrames []queued
 }
 
 // mark is the end of a message in the writer's buffer and in the stream.
@@ -37,18 +40,21 @@ func (l *Link) writeLoop() {
 	for {
 		l.mu.Lock()
 		taken := l.queue
-		l.taken = len(taken.buf)
+		l.taken = taken.size
 		if len(taken.frames) == 0 || l.cause != nil {
 			l.restLocked()
 			l.mu.Unlock()
 			return
 		}
-		l.queue = queue{frames: w.spare[:0], end: taken.end}
+		l.queue = queue{bufs: w.spareBufs[:0], frames: w.spareFrames[:0], end: taken.end}
 		l.mu.Unlock()
 
 		err := l.writeQueue(&taken)
-		putBuffer(taken.buf)
-		w.spare = taken.frames
+		for i, b := range taken.bufs {
+			putBuffer(b)
+			taken.bufs[i] = nil
+		}
+		w.spareBufs, w.spareFrames = taken.bufs, taken.frames
 		if err != nil {
 			l.Close(err) // the next turn sees the cause and ends
 		}
@@ -62,9 +68,7 @@ func (l *Link) restLocked() {
 		l.finishLocked()
 	}
 	l.writer.release()
-	if cap(l.queue.frames) > maxKept {
-		l.queue.frames = nil
-	}
+	l.queue.bufs, l.queue.frames = keep(l.queue.bufs), keep(l.queue.frames)
 	l.taken = 0
 	l.writing = false
 	l.idle.Broadcast()
@@ -83,7 +87,7 @@ func (l *Link) writeQueue(q *queue) error {
 	}
 	for i := range q.frames {
 		f := &q.frames[i]
-		plain := q.buf[f.start:f.end]
+		plain := q.bufs[f.buf][f.start:f.end]
 		offset += uint64(len(plain) - 1)
 		if f.batch && len(plain) > 2*batchSize {
 			if err := l.writeCut(plain); err != nil {
@@ -166,10 +170,13 @@ func (l *Link) write(b []byte) (n int, err error) {
 func (w *writer) release() {
 	putBuffer(w.out)
 	w.out = nil
-	if cap(w.spare) > maxKept {
-		w.spare = nil
+	w.marks, w.spareBufs, w.spareFrames = keep(w.marks), keep(w.spareBufs), keep(w.spareFrames)
+}
+
+// keep returns a slice that is small enough for an idle link.
+func keep[T any](s []T) []T {
+	if cap(s) > maxKept {
+		return nil
 	}
-	if cap(w.marks) > maxKept {
-		w.marks = nil
-	}
+	return s
 }
