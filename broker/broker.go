@@ -41,9 +41,12 @@ type Broker struct {
 	supervisor *supervise.Supervisor
 	frontend   *zmtp.Listener
 	backend    *zmtp.Listener
-	reload     func() error // nil: the configuration has no file
+	setLevel   func(mode string) error // nil: the logger's level is the caller's
 
 	links links
+
+	reloading sync.Mutex
+	applied   *Config // in force as far as it can change live; guarded by reloading
 }
 
 // Option adds to what New makes of a Config.
@@ -54,13 +57,18 @@ func WithLogger(log *slog.Logger) Option {
 	return func(b *Broker) { b.log = log }
 }
 
+// WithLevel lets Reload change the level of the logger by logging_mode.
+func WithLevel(set func(mode string) error) Option {
+	return func(b *Broker) { b.setLevel = set }
+}
+
 // New checks cfg, loads the keys and opens both endpoints. The broker serves
 // nobody before Run. Its errors name what is missing and the remedy.
 func New(cfg *Config, opts ...Option) (*Broker, error) {
 	if err := cfg.Verify(); err != nil {
 		return nil, err
 	}
-	b := &Broker{config: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
+	b := &Broker{config: cfg, applied: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
 	for _, o := range opts {
 		o(b)
 	}
@@ -247,10 +255,15 @@ func (b *Broker) Run(ctx context.Context) error {
 func (b *Broker) tick(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	count := time.NewTicker(time.Second)
+	defer count.Stop()
+	counted := make(map[string]uint64)
 	for {
 		select {
 		case <-ticker.C:
 			b.dispatcher.Tick()
+		case <-count.C:
+			b.countCalls(counted)
 		case <-ctx.Done():
 			return
 		}

@@ -2,10 +2,8 @@ package broker
 
 import (
 	"context"
-	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
-	"github.com/servicetools/servicetools/wire/version"
 )
 
 // The names of the broker's own methods that other files refer to.
@@ -27,6 +25,19 @@ var ownMethods []ownMethod
 func init() {
 	ownMethods = []ownMethod{
 		own(methodPing, "broker.ping() map", "Ping returns the broker's name, version and time.", (*Broker).ping),
+		own(methodMethods, "broker.methods() []map", "Methods lists every method that is served, with its signature.", (*Broker).methods),
+		own(methodDescribe, "broker.describe(method string) map", "Describe shows the signature and doc comment of one method.", (*Broker).describe),
+		own("broker.status", "broker.status() map", "Status returns the counters of the broker.", (*Broker).status),
+		own("broker.health", "broker.health() map", "Health fails when the broker cannot do its work.", (*Broker).health),
+		own("broker.workers", "broker.workers() []map", "Workers lists the connected workers and the supervised processes.", (*Broker).workers),
+		own("broker.calls", "broker.calls(limit int, method, worker, state string) []map", "Calls lists calls that have not ended, the oldest first.", (*Broker).calls),
+		own("broker.sessions", "broker.sessions() []map", "Sessions lists the clients.", (*Broker).sessions),
+		own("broker.cancel", "broker.cancel(call string) bool", "Cancel ends a call of any client.", (*Broker).cancelCall),
+		own("broker.add", "broker.add(config string, count int) []map", "Add starts more workers on the broker's host.", (*Broker).add),
+		own("broker.remove", "broker.remove(id string, now bool)", "Remove drains a worker on the broker's host and ends it for good; now does not wait.", (*Broker).remove),
+		own("broker.scale", "broker.scale(n int) []map", "Scale starts or drains workers on the broker's host until there are n.", (*Broker).scale),
+		own("broker.drain", "broker.drain(worker string) []string", `Drain asks a worker, the workers of "host:NAME", or "all", to finish and leave.`, (*Broker).drainWorkers),
+		own("broker.reload", "broker.reload() map", "Reload reads the configuration file again and applies what can change live.", (*Broker).reloadConfig),
 	}
 }
 
@@ -35,14 +46,4 @@ func own(name, signature, doc string, run func(*Broker, context.Context, params)
 		Method: message.Method{Name: name, Signature: signature, Doc: doc},
 		run:    func(ctx context.Context, b *Broker, p params) (any, error) { return run(b, ctx, p) },
 	}
-}
-
-func (b *Broker) ping(context.Context, params) (any, error) {
-	return map[string]any{
-		"name":    b.config.Main.Name,
-		"id":      b.config.Main.ID,
-		"version": version.String(),
-		"time":    time.Now().UTC().Format(time.RFC3339Nano),
-		"uptime":  seconds(time.Since(b.started)),
-	}, nil
 }

@@ -27,6 +27,9 @@ type service struct {
 // serviceConcurrency is how many of the broker's own methods run at once.
 const serviceConcurrency = 64
 
+// ownKey stands in the place of a worker's key.
+const ownKey = "broker"
+
 // startService registers the broker's own methods with the dispatcher.
 func (b *Broker) startService(ctx context.Context) *service {
 	s := &service{broker: b, calls: make(map[uint64]context.CancelFunc)}
@@ -35,7 +38,7 @@ func (b *Broker) startService(ctx context.Context) *service {
 	for _, m := range ownMethods {
 		register.Methods = append(register.Methods, m.Method)
 	}
-	s.worker, _ = b.dispatcher.Register(dispatch.WorkerConfig{Register: register, Key: "broker", Sink: s})
+	s.worker, _ = b.dispatcher.Register(dispatch.WorkerConfig{Register: register, Key: ownKey, Sink: s})
 	return s
 }
 

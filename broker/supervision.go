@@ -50,7 +50,7 @@ func (b *Broker) drainWorker(ctx context.Context, id string) {
 	poll := time.NewTicker(tick)
 	defer poll.Stop()
 	for {
-		if b.dispatcher.Idle() {
+		if w, ok := b.dispatcher.Worker(id); !ok || w.Busy == 0 {
 			return
 		}
 		select {
@@ -98,4 +98,23 @@ func (b *Broker) supervised(id string) (supervise.Status, bool) {
 		}
 	}
 	return supervise.Status{}, false
+}
+
+// countCalls tells the supervisor how much each of its workers has done, for
+// max_calls. counted holds what was told before.
+func (b *Broker) countCalls(counted map[string]uint64) {
+	present := b.dispatcher.Workers()
+	for _, w := range present {
+		done := w.Done + w.Failed
+		if n := done - counted[w.ID]; done > counted[w.ID] {
+			b.supervisor.CountCalls(w.ID, int64(n))
+		}
+		counted[w.ID] = done
+	}
+	if len(counted) > 2*len(present) { // forget workers that are gone
+		clear(counted)
+		for _, w := range present {
+			counted[w.ID] = w.Done + w.Failed
+		}
+	}
 }

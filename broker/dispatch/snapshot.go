@@ -35,20 +35,35 @@ func (d *Dispatcher) Workers() []WorkerInfo {
 	now := d.clock()
 	infos := make([]WorkerInfo, 0, len(d.workers))
 	for _, w := range d.workers {
-		info := WorkerInfo{
-			ID: w.id, Name: w.name, Host: w.host, PID: w.pid, Version: w.version, Key: w.key, Address: w.address,
-			Plain: w.plain, Draining: w.draining, Capacity: w.capacity, Busy: w.busy, Done: w.succeeded, Failed: w.failed,
-			Since: (now - w.since).duration(), Methods: len(w.pool.members),
-		}
-		for a := w.held; a != nil; a = a.next {
-			if a.call == nil {
-				info.Stopping++
-			}
-		}
-		infos = append(infos, info)
+		infos = append(infos, w.infoLocked(now))
 	}
 	slices.SortFunc(infos, func(a, b WorkerInfo) int { return strings.Compare(a.ID, b.ID) })
 	return infos
+}
+
+// Worker describes the worker of that id and reports whether there is one.
+func (d *Dispatcher) Worker(id string) (WorkerInfo, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.workers[id]
+	if w == nil {
+		return WorkerInfo{}, false
+	}
+	return w.infoLocked(d.clock()), true
+}
+
+func (w *Worker) infoLocked(now instant) WorkerInfo {
+	info := WorkerInfo{
+		ID: w.id, Name: w.name, Host: w.host, PID: w.pid, Version: w.version, Key: w.key, Address: w.address,
+		Plain: w.plain, Draining: w.draining, Capacity: w.capacity, Busy: w.busy, Done: w.succeeded, Failed: w.failed,
+		Since: (now - w.since).duration(), Methods: len(w.pool.members),
+	}
+	for a := w.held; a != nil; a = a.next {
+		if a.call == nil {
+			info.Stopping++
+		}
+	}
+	return info
 }
 
 // MethodInfo describes a method at one moment.

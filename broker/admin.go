@@ -1,0 +1,183 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/broker/supervise"
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/version"
+)
+
+func (b *Broker) ping(context.Context, params) (any, error) {
+	return map[string]any{
+		"name":    b.config.Main.Name,
+		"id":      b.config.Main.ID,
+		"version": version.String(),
+		"time":    time.Now().UTC().Format(time.RFC3339Nano),
+		"uptime":  seconds(time.Since(b.started)),
+	}, nil
+}
+
+func (b *Broker) status(context.Context, params) (any, error) { return b.statusView(), nil }
+
+// health answers for the broker as a whole: it fails when its books do not
+// balance or its keys cannot be read any more.
+func (b *Broker) health(context.Context, params) (any, error) {
+	s := b.dispatcher.Stats()
+	if err := s.Law(); err != nil {
+		return nil, message.Errorf(message.Internal, "%v", err)
+	}
+	return map[string]any{"healthy": true, "workers": s.Workers - 1, "draining": s.Draining}, nil
+}
+
+func (b *Broker) workers(context.Context, params) (any, error) { return b.workerViews(), nil }
+
+// methodViews lists what workers serve, and with own what the broker answers.
+func (b *Broker) methodViews(own bool) []MethodView {
+	views := []MethodView{}
+	for _, m := range b.dispatcher.Methods(nil) {
+		if strings.HasPrefix(m.Name, message.ReservedPrefix) && !own {
+			continue
+		}
+		views = append(views, MethodView{
+			Name: m.Name, Aliases: m.Aliases, Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
+			Workers: m.Workers, Queued: m.Queued, Running: m.Running, Succeeded: m.Succeeded, Failed: m.Failed,
+		})
+	}
+	return views
+}
+
+func (b *Broker) methods(context.Context, params) (any, error) { return b.methodViews(false), nil }
+
+func (b *Broker) describe(_ context.Context, p params) (any, error) {
+	var name string
+	if err := p.need("method", 0, &name); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range b.methodViews(true) {
+		if m.Name == name || slices.Contains(m.Aliases, name) {
+			return m, nil
+		}
+		names = append(names, m.Name)
+	}
+	return nil, message.Errorf(message.NoSuchMethod, "no worker has served method %q%s", name, message.DidYouMean(name, names))
+}
+
+// maxListed is how many calls broker.calls returns when it is not told.
+const maxListed = 1000
+
+func (b *Broker) calls(_ context.Context, p params) (any, error) {
+	filter := dispatch.CallFilter{Limit: maxListed}
+	for i, parameter := range []struct {
+		name  string
+		value any
+	}{{"limit", &filter.Limit}, {"method", &filter.Method}, {"worker", &filter.Worker}, {"state", &filter.State}} {
+		if _, err := p.get(parameter.name, i, parameter.value); err != nil {
+			return nil, err
+		}
+	}
+	views := []CallView{}
+	for _, c := range b.dispatcher.Calls(filter) {
+		views = append(views, callView(c))
+	}
+	return views, nil
+}
+
+func (b *Broker) sessions(context.Context, params) (any, error) {
+	views := []SessionView{}
+	for _, s := range b.dispatcher.Sessions() {
+		views = append(views, SessionView{
+			Session: callID(message.Origin{Session: s.Session})[:32], Client: s.Key, Name: s.Name, Address: s.Address,
+			Plain: s.Plain, Attached: s.Attached, Calls: s.Calls, Outcomes: s.Outcomes,
+		})
+	}
+	return views, nil
+}
+
+func (b *Broker) cancelCall(_ context.Context, p params) (any, error) {
+	var text string
+	if err := p.need("call", 0, &text); err != nil {
+		return nil, err
+	}
+	origin, err := parseCallID(text)
+	if err != nil {
+		return nil, message.Errorf(message.BadArgs, "%v", err)
+	}
+	return b.dispatcher.CancelCall(origin), nil
+}
+
+// add starts count more workers with the configuration file at a path on the
+// broker's host.
+func (b *Broker) add(_ context.Context, p params) (any, error) {
+	path, count := "", 1
+	if err := p.need("config", 0, &path); err != nil {
+		return nil, err
+	}
+	if _, err := p.get("count", 1, &count); err != nil {
+		return nil, err
+	}
+	spec, err := supervise.Read(b.config, path, b.backendPort())
+	if err != nil {
+		return nil, message.Errorf(message.BadArgs, "%v", err)
+	}
+	ids, err := b.supervisor.Add(spec, count)
+	if err != nil {
+		return nil, message.Errorf(message.BadArgs, "%v", err)
+	}
+	return ids, nil
+}
+
+func (b *Broker) scale(_ context.Context, p params) (any, error) {
+	var n int
+	if err := p.need("n", 0, &n); err != nil {
+		return nil, err
+	}
+	if err := b.supervisor.Scale(n); err != nil {
+		return nil, message.Errorf(message.BadArgs, "%v", err)
+	}
+	return b.workerViews(), nil
+}
+
+func (b *Broker) remove(_ context.Context, p params) (any, error) {
+	var id string
+	var now bool
+	if err := p.need("id", 0, &id); err != nil {
+		return nil, err
+	}
+	if _, err := p.get("now", 1, &now); err != nil {
+		return nil, err
+	}
+	err := b.supervisor.Remove(id, now)
+	if errors.Is(err, supervise.ErrUnknown) {
+		return nil, message.Errorf(message.BadArgs, "worker %q is not run by this broker; broker workers lists those that are local", id)
+	}
+	if err != nil {
+		return nil, message.Errorf(message.Internal, "%v", err)
+	}
+	return true, nil
+}
+
+// drainWorkers drains one worker, those of "host:NAME", or "all".
+func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
+	var which string
+	if err := p.need("worker", 0, &which); err != nil {
+		return nil, err
+	}
+	host, byHost := strings.CutPrefix(which, "host:")
+	drained := []string{}
+	for _, w := range b.dispatcher.Workers() {
+		if w.Key != ownKey && (w.ID == which || which == "all" || byHost && w.Host == host) && b.dispatcher.DrainWorker(w.ID) {
+			drained = append(drained, w.ID)
+		}
+	}
+	if len(drained) == 0 {
+		return nil, message.Errorf(message.BadArgs, `no worker %q is connected; give an id that broker workers lists, "host:NAME" or "all"`, which)
+	}
+	return drained, nil
+}
