@@ -141,7 +141,7 @@ logging_mode = INFO
 func (c *cluster) address(ctx context.Context) (string, error) {
 	for {
 		if cfg, err := config.Read(c.configPath()); err == nil && cfg.Main.Port != 0 {
-			return cfg.FrontendAddr(), nil
+			return "tcp://" + cfg.FrontendAddr(), nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):

@@ -52,6 +52,7 @@ func (t *tally) top(n int) []string {
 type share struct {
 	ID        string `msgpack:"id"`
 	PID       int    `msgpack:"pid"`
+	State     string `msgpack:"state"`
 	Succeeded uint64 `msgpack:"succeeded"`
 }
 
