@@ -200,8 +200,7 @@ type Dispatch struct {
 	NoWorkerGrace time.Duration `ini:"no_worker_grace,none" default:"5s" live:"yes"`
 
 	// DrainTimeout is how long a broker or worker that is told to leave
-	// finishes its calls. Default: 30s; 0: not at
-	// all.
+	// finishes its calls. Default: 30s; 0: not at all.
 	DrainTimeout time.Duration `ini:"drain_timeout,none" default:"30s" live:"yes"`
 
 	// IdempotencyWindow is how long the outcome of a call with an idempotency
