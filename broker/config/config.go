@@ -14,8 +14,8 @@ import (
 // overridden by the environment variable SERVICETOOLS_<SECTION>_<KEY>.
 // Relative paths are taken from the working directory.
 //
-// Where a comment says "0 in the file, negative here", the file's 0 is a
-// negative value in Go, because Go's 0 is the default.
+// Where a comment says what 0 does, that is the file's 0. In Go, where 0 is the
+// default, it is one nanosecond.
 type Config struct {
 	Main      Main      `ini:"main"`
 	Workers   Workers   `ini:"workers"`
@@ -103,8 +103,9 @@ type LogFiles struct {
 }
 
 // Security is section [security]: encryption, and what a peer may cost before
-// it has proved who it is. The size of a HELLO is fixed by CurveZMQ at 200
-// bytes, what is held for a silent peer at 4 KiB.
+// it has proved who it is. Fixed, because peers rely on them, are the 200 bytes
+// of a HELLO, the 2 KiB of an INITIATE and the half second for which a client
+// with a wrong server key is held.
 type Security struct {
 	// Insecure is the key secure with the value False: everybody may connect,
 	// in clear, and the broker listens on loopback only. Default: secure = True.
@@ -118,9 +119,6 @@ type Security struct {
 	// authenticated, in all. Default: 2s.
 	HandshakeTimeout time.Duration `ini:"handshake_timeout" default:"2s" min:"50ms" max:"1m"`
 
-	// MaxInitiate bounds an INITIATE command. Default: 2 KiB.
-	MaxInitiate int64 `ini:"max_initiate,bytes" default:"2 KiB" min:"512" max:"64 KiB"`
-
 	// MaxUnauthenticated is the number of peers that may be in their
 	// handshake at once; the oldest silent one makes room. Default: 4096.
 	MaxUnauthenticated int `ini:"max_unauthenticated" default:"4096"`
@@ -133,18 +131,14 @@ type Security struct {
 	// one address, after which its connections are refused. Default: 20.
 	MaxFailedHandshakes int `ini:"max_failed_handshakes" default:"20"`
 
-	// MismatchHold is how long a connection is held open whose HELLO does not
-	// fit the server key. Default: 500ms; 0 in the file, negative here: not.
-	MismatchHold time.Duration `ini:"mismatch_hold,none" default:"500ms" max:"1m"`
-
 	// UnknownKeyHold is how long a libzmq peer with an unknown key is held, to
-	// slow down its endless retries. Default: 3s; 0 in the file, negative
-	// here: not.
+	// slow down its endless retries. Default: 3s; 0: not.
 	UnknownKeyHold time.Duration `ini:"unknown_key_hold,none" default:"3s" max:"1m"`
 }
 
 // Limits is section [limits]: what an authenticated peer may use. What exceeds
-// a limit is refused with a code.
+// a limit is refused with a code. A change of those that belong to a connection
+// (max_message, max_frames, slow_peer_*, assembly_timeout) applies to new ones.
 type Limits struct {
 	// MaxMessage bounds one message. Default: 16 MiB.
 	MaxMessage int64 `ini:"max_message,bytes" default:"16 MiB" min:"1 KiB" max:"1 GiB" live:"yes"`
@@ -152,8 +146,9 @@ type Limits struct {
 	// MaxFrames bounds the frames of one message. Default: 64.
 	MaxFrames int `ini:"max_frames" default:"64" min:"4" max:"65536" live:"yes"`
 
-	// MaxConnections is the number of connections held. Default: 16384.
-	MaxConnections int `ini:"max_connections" default:"16384" live:"yes"`
+	// MaxConnections is the number of connections open on each of the two
+	// ports. Default: 8192.
+	MaxConnections int `ini:"max_connections" default:"8192"`
 
 	// CallsPerKey bounds the calls held for one client key. Default: 10000.
 	CallsPerKey int `ini:"calls_per_key" default:"10000" live:"yes"`
@@ -169,46 +164,47 @@ type Limits struct {
 	// it calls get queue_full. Default: 1 GiB.
 	MemoryBudget int64 `ini:"memory_budget,bytes" default:"1 GiB" min:"1 MiB" live:"yes"`
 
-	// SlowPeerBytes is what may wait unread for one peer before it is cut.
-	// Default: 8 MiB; one message always fits.
+	// SlowPeerBytes is what may wait for a peer that has stopped reading before
+	// it is cut; eight times as much may wait for one that reads. Default: 8 MiB.
 	SlowPeerBytes int64 `ini:"slow_peer_bytes,bytes" default:"8 MiB" min:"64 KiB" live:"yes"`
 
-	// SlowPeerTimeout is how long a peer may read nothing of what waits for it
-	// before it is cut. Default: 10s.
+	// SlowPeerTimeout is how long one write to a peer may take before it is
+	// cut. Default: 10s.
 	SlowPeerTimeout time.Duration `ini:"slow_peer_timeout" default:"10s" min:"100ms" live:"yes"`
+
+	// AssemblyTimeout is how long a message may take from its first byte to
+	// its last. Default: 30s.
+	AssemblyTimeout time.Duration `ini:"assembly_timeout" default:"30s" min:"100ms" live:"yes"`
 }
 
 // Dispatch is section [dispatch]: how calls are handed to workers.
 type Dispatch struct {
 	// MaxAttempts bounds how often an idempotent call is handed to a worker.
 	// Default: 3.
-	MaxAttempts int `ini:"max_attempts" default:"3" max:"100" live:"yes"`
+	MaxAttempts int `ini:"max_attempts" default:"3" max:"255" live:"yes"`
 
 	// Beat is the interval of liveness signs; a peer silent for three is dead.
 	// Default: 5s.
 	Beat time.Duration `ini:"beat" default:"5s" min:"10ms" max:"10m"`
 
 	// ClientGrace is how long calls are kept for a client that vanished.
-	// Default: 30s; 0 in the file, negative here: not at all.
+	// Default: 30s; 0: not at all.
 	ClientGrace time.Duration `ini:"client_grace,none" default:"30s" live:"yes"`
 
 	// ClaimGrace is how long, after the broker's start, a resubmitted call
-	// waits for the worker that still runs it. Default: 10s; 0 in the file,
-	// negative here: not at all.
-	ClaimGrace time.Duration `ini:"claim_grace,none" default:"10s" live:"yes"`
+	// waits for the worker that still runs it. Default: 5s; 0: not at all.
+	ClaimGrace time.Duration `ini:"claim_grace,none" default:"5s" live:"yes"`
 
-	// NoWorkerGrace is how long a call for a known method waits for a worker
-	// before it gets no_worker. Default: 30s; 0 in the file, negative here:
-	// not at all.
-	NoWorkerGrace time.Duration `ini:"no_worker_grace,none" default:"30s" live:"yes"`
+	// NoWorkerGrace is how long a call without a deadline waits for a worker of
+	// a known method before it gets no_worker. Default: 5s; 0: not at all.
+	NoWorkerGrace time.Duration `ini:"no_worker_grace,none" default:"5s" live:"yes"`
 
 	// DrainTimeout is how long a broker or worker that is told to leave
-	// finishes its calls. Default: 30s; 0 in the file, negative here: not at
-	// all.
+	// finishes its calls. Default: 30s; 0: not at all.
 	DrainTimeout time.Duration `ini:"drain_timeout,none" default:"30s" live:"yes"`
 
 	// IdempotencyWindow is how long the outcome of a call with an idempotency
-	// key is kept. Default: 2m; 0 in the file, negative here: not at all.
+	// key is kept. Default: 2m; 0: not at all.
 	IdempotencyWindow time.Duration `ini:"idempotency_window,none" default:"2m" live:"yes"`
 
 	// IdempotencyBytes bounds the outcomes kept for idempotency keys; the
@@ -251,6 +247,6 @@ type Supervise struct {
 
 	// StopTimeout is how long a worker that got SIGTERM may take before its
 	// process group is killed. Default: 35s, longer than a worker's own
-	// drain_timeout; 0 in the file, negative here: none.
+	// drain_timeout; 0: none.
 	StopTimeout time.Duration `ini:"stop_timeout,none" default:"35s" live:"yes"`
 }

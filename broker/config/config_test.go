@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -335,5 +336,21 @@ func TestCreateNew_writesTheSeedsForm(t *testing.T) {
 	}
 	if c, err := CreateNew(ServerConfig{ConfigPath: "clear.ini", Insecure: true}); err != nil || !c.Security.Insecure {
 		t.Errorf("an insecure broker: %+v, %v", c, err)
+	}
+}
+
+// A limit that is added to one of these packages needs a key.
+func TestLimits_everyOneHasAKey(t *testing.T) {
+	c := Config{Security: Security{Insecure: true}}
+	if err := c.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	for _, limits := range []any{c.ListenLimits(), c.LinkLimits(), c.DispatchLimits()} {
+		v := reflect.ValueOf(limits)
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%T.%s has no value", limits, v.Type().Field(i).Name)
+			}
+		}
 	}
 }

@@ -95,7 +95,6 @@ func column(on bool, text string) string {
 func sentence(field, comment string) string {
 	s := strings.TrimPrefix(comment, field+" ")
 	s = strings.TrimPrefix(s, "is ")
-	s = strings.ReplaceAll(s, "0 in the file, negative here", "0")
 	s = strings.TrimSpace(strings.ReplaceAll(s, ".;", ";"))
 	return strings.ToUpper(s[:1]) + s[1:]
 }

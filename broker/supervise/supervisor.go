@@ -234,7 +234,8 @@ func (s *Supervisor) Remove(id string, now bool) error {
 }
 
 // CountCalls tells that a worker was given n more calls, for max_calls. An id
-// that is not supervised here is ignored.
+// that is not supervised here is ignored. Call it now and then, not for each
+// call: it waits while Add or Scale copy configuration files.
 func (s *Supervisor) CountCalls(id string, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

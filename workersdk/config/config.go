@@ -20,7 +20,8 @@ import (
 )
 
 // Config is a worker's configuration. The zero value of a field stands for its
-// default; a file may leave every key out. Each key can be overridden by the
+// default; a file may leave every key out. A time that may be 0 in a file is
+// one nanosecond then, because Go's 0 is the default. Each key can be overridden by the
 // environment variable SERVICETOOLS_<SECTION>_<KEY>. Relative paths are taken
 // from the working directory.
 type Config struct {
@@ -102,8 +103,8 @@ type Worker struct {
 	Concurrency int `ini:"concurrency" max:"65536"`
 
 	// DrainTimeout is how long a worker that was told to leave finishes its
-	// calls before it hands them back. Default: 30s; 0 in the file, negative
-	// here: it does not wait.
+	// calls before it hands them back. Default: 30s; 0: it does not
+	// wait.
 	DrainTimeout time.Duration `ini:"drain_timeout,none" default:"30s"`
 
 	// Cert is the worker's secret certificate file. Default:

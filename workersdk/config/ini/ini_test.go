@@ -228,7 +228,7 @@ func TestSchema_decodesFileEnvironmentAndDefaults(t *testing.T) {
 	sep := string(filepath.Separator)
 	want := sample{
 		Main:  sampleMain{Name: "anon", Port: 8007, Dir: "a" + sep + "b", Files: []string{"c" + sep + "d"}, Plain: true},
-		Extra: sampleExtra{Grace: -1, Beat: 1500 * time.Millisecond, Size: 64 << 10, Cap: 1 << 20},
+		Extra: sampleExtra{Grace: 1, Beat: 1500 * time.Millisecond, Size: 64 << 10, Cap: 1 << 20},
 	}
 	if !reflect.DeepEqual(*v, want) {
 		t.Errorf("got %+v, want %+v", *v, want)
@@ -285,8 +285,9 @@ func TestSchema_namesTheFaultAndItsPlace(t *testing.T) {
 func TestSchema_fillChecksValuesOfPrograms(t *testing.T) {
 	v := sample{Main: sampleMain{Port: 70000}, Extra: sampleExtra{Grace: -5, Beat: -1}}
 	errs := sampleSchema.Fill(&v)
-	if len(errs) != 2 || errs[0].Error() != "[main] port: 70000 is above 65535" || errs[1].Error() != "[extra] beat: 0s is below 100ms" {
-		t.Errorf("got %v", errs)
+	want := []string{"[main] port: 70000 is above 65535", "[extra] grace: -5ns is below 0s", "[extra] beat: -1ns is below 100ms"}
+	if got := strings.Split(errors.Join(errs...).Error(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -89,16 +89,15 @@ func (k Key) parse(text string) (reflect.Value, error) {
 		v.SetInt(n)
 	}
 	if err == nil && k.none && v.IsZero() {
-		v.SetInt(-1)
+		v.SetInt(1)
 	}
 	return v, err
 }
 
 // inRange checks a number against min and max. Zero stands for the default in
-// Go, and in a file (given) only where there is none; a negative number for
-// "none" where the schema has that.
+// Go, and in a file (given) only where there is none.
 func (k Key) inRange(v reflect.Value, given bool) error {
-	if !v.CanInt() || v.Int() == 0 && !(given && k.Default != "") || v.Int() == -1 && k.none {
+	if !v.CanInt() || v.Int() == 0 && !(given && k.Default != "") || v.Int() == 1 && k.none {
 		return nil
 	}
 	low := int64(0)
@@ -108,7 +107,7 @@ func (k Key) inRange(v reflect.Value, given bool) error {
 	} else if k.Default != "" && !k.none {
 		low = 1
 	}
-	if v.Int() < low && !(k.none && !given) {
+	if v.Int() < low {
 		return fmt.Errorf("is below %s", k.number(low))
 	}
 	if k.Max != "" {
@@ -122,8 +121,10 @@ func (k Key) inRange(v reflect.Value, given bool) error {
 // format is the opposite of parse.
 func (k Key) format(v reflect.Value) string {
 	switch {
+	case v.CanInt() && v.Int() == 1 && k.none:
+		return k.number(0)
 	case v.CanInt():
-		return k.number(max(v.Int(), 0))
+		return k.number(v.Int())
 	case v.Kind() == reflect.Bool:
 		return formatBool(v.Bool() != k.inverted)
 	case v.Kind() == reflect.Slice:

@@ -17,7 +17,7 @@ const EnvPrefix = "SERVICETOOLS_"
 //
 //	ini:"key,option..."  path: backslashes are normalised (also in a list of paths)
 //	                     bytes: the number may be written as 16 MiB
-//	                     none: 0 is allowed and is a negative value in Go, where 0 is the default
+//	                     none: 0 is allowed; in Go, where 0 is the default, it is 1 (a nanosecond, a byte)
 //	ini:"!key"           the field is the key's opposite, for a key that is True by default
 //	default:"value"      in force when the key is not given or the field is zero
 //	min, max:"value"     the accepted range
