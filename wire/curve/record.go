@@ -61,12 +61,7 @@ func (s *sealer) Seal(dst []byte, flags zmtp.FrameFlags, plain []byte) []byte {
 	if flags&zmtp.FlagCommand != 0 {
 		plain[0] |= innerCommand
 	}
-	if size := messageHead + boxOverhead + len(plain); size <= 255 {
-		dst = append(dst, 0, byte(size))
-	} else {
-		dst = append(dst, byte(zmtp.FlagLong))
-		dst = binary.BigEndian.AppendUint64(dst, uint64(size))
-	}
+	dst = zmtp.AppendFrameHeader(dst, 0, messageHead+boxOverhead+len(plain))
 	dst = append(dst, nameMessage...)
 	dst = appendNonce(dst, n)
 	return s.key.seal(dst, plain, shortNonce(s.prefix, n))

@@ -1,0 +1,294 @@
+package zmq4curve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+	"github.com/servicetools/servicetools/wire/curve"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// scheme registers the keys under a scheme that no other test uses.
+func scheme(t *testing.T, cfg Config) string {
+	t.Helper()
+	name := fmt.Sprintf("curve%d", schemes.Add(1))
+	if err := Register(name, cfg); err != nil {
+		t.Fatal(err)
+	}
+	return name + "://"
+}
+
+var schemes atomic.Int64
+
+// router is a CURVE server of our own that sends every message back.
+type router struct {
+	addr string
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func startRouter(t *testing.T, key curve.SecretKey, addr string, admit func(curve.PublicKey, zmtp.Metadata) (any, error)) *router {
+	t.Helper()
+	server := &curve.Server{Key: key, Admit: admit}
+	listener, err := zmtp.Listen("tcp://"+addr, &zmtp.Config{SocketType: "ROUTER", Mechanism: server}, zmtp.ListenLimits{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &router{addr: listener.Addr().String(), stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		_ = listener.Serve(ctx, func(l *zmtp.Link) {
+			defer context.AfterFunc(ctx, func() { l.Close(nil) })()
+			_ = l.Run(func(m *zmtp.Message) error {
+				var frames [][]byte
+				for i := range m.Len() {
+					frames = append(frames, m.Frame(i))
+				}
+				_, err := l.Send(frames...)
+				return err
+			})
+		})
+	}()
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *router) close() {
+	r.stop()
+	<-r.done
+}
+
+func admitAll(curve.PublicKey, zmtp.Metadata) (any, error) { return nil, nil }
+
+const pyServer = `
+import sys, zmq
+public, secret, kind = sys.argv[1:4]
+s = zmq.Context().socket(getattr(zmq, kind))
+s.curve_server = True
+s.curve_publickey, s.curve_secretkey = public.encode(), secret.encode()
+s.heartbeat_ivl, s.heartbeat_timeout = 100, 1000
+print(s.bind_to_random_port('tcp://127.0.0.1'), flush=True)
+while True:
+    s.send_multipart(s.recv_multipart())
+`
+
+// startPython starts a libzmq server that sends every message back.
+func startPython(t *testing.T, key curve.SecretKey, kind string) string {
+	t.Helper()
+	const python = "/usr/bin/python3"
+	if err := exec.Command(python, "-c", "import zmq").Run(); err != nil {
+		t.Skipf("NOT RUN against libzmq: %s has no module zmq; install python3-zmq (%v)", python, err)
+	}
+	cmd := exec.CommandContext(t.Context(), python, "-c", pyServer, key.Public().String(), key.RevealZ85(), kind)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	var port int
+	if _, err := fmt.Fscan(out, &port); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// newSocket returns a socket that ends with the test.
+func newSocket(t *testing.T, kind zmq4.SocketType) zmq4.Socket {
+	t.Helper()
+	opts := []zmq4.Option{zmq4.WithDialerRetry(time.Millisecond), zmq4.WithDialerMaxRetries(3)}
+	var s zmq4.Socket
+	switch kind {
+	case zmq4.Req:
+		s = zmq4.NewReq(t.Context(), opts...)
+	case zmq4.Rep:
+		s = zmq4.NewRep(t.Context(), opts...)
+	default:
+		s = zmq4.NewDealer(t.Context(), opts...)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// ask sends body and checks that it comes back.
+func ask(s zmq4.Socket, body []byte) error {
+	frames := [][]byte{body}
+	if s.Type() == zmq4.Dealer {
+		frames = [][]byte{{}, body} // REP wants the delimiter that REQ adds itself
+	}
+	if err := s.SendMulti(zmq4.NewMsgFrom(frames...)); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	reply, err := s.Recv()
+	if err != nil {
+		return fmt.Errorf("recv: %w", err)
+	}
+	if got := reply.Frames[len(reply.Frames)-1]; !bytes.Equal(got, body) {
+		return fmt.Errorf("%d bytes came back as %d", len(body), len(got))
+	}
+	return nil
+}
+
+func TestSockets(t *testing.T) {
+	for _, server := range []string{"ours", "libzmq ROUTER", "libzmq REP"} {
+		for _, kind := range []zmq4.SocketType{zmq4.Req, zmq4.Dealer} {
+			t.Run(fmt.Sprintf("%s to %s", kind, server), func(t *testing.T) {
+				key, serverKey := curve.GenerateKey(), curve.GenerateKey()
+				var addr string
+				if library, socket, foreign := strings.Cut(server, " "); foreign && library == "libzmq" {
+					addr = startPython(t, serverKey, socket)
+				} else {
+					addr = startRouter(t, serverKey, "127.0.0.1:0", admitAll).addr
+				}
+				s := newSocket(t, kind)
+				if err := s.Dial(scheme(t, Config{Key: key, ServerKey: serverKey.Public()}) + addr); err != nil {
+					t.Fatal(err)
+				}
+				for _, size := range []int{0, 1, 222, 223, 255, 256, 65_000, 8_000_000} {
+					if err := ask(s, bytes.Repeat([]byte{7}, size)); err != nil {
+						t.Fatalf("%d bytes: %v", size, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestDealer_manyInFlight(t *testing.T) {
+	serverKey := curve.GenerateKey()
+	addr := startRouter(t, serverKey, "127.0.0.1:0", admitAll).addr
+	s := newSocket(t, zmq4.Dealer)
+	if err := s.Dial(scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + addr); err != nil {
+		t.Fatal(err)
+	}
+	const messages = 200
+	body := make([]byte, 64<<10) // more than the window in all
+	sent := make(chan error, 1)
+	go func() {
+		for i := range messages {
+			if err := s.SendMulti(zmq4.NewMsgFrom(fmt.Append(nil, i), body)); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	for i := range messages {
+		m, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(m.Frames[0]); got != fmt.Sprint(i) || len(m.Frames[1]) != len(body) {
+			t.Fatalf("message %d came back as %s", i, got)
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDial_errors(t *testing.T) {
+	key, serverKey := curve.GenerateKey(), curve.GenerateKey()
+	addr := startRouter(t, serverKey, "127.0.0.1:0", func(k curve.PublicKey, _ zmtp.Metadata) (any, error) {
+		if k != key.Public() {
+			return nil, &zmtp.Refusal{Status: "400"}
+		}
+		return nil, nil
+	}).addr
+	refused := func(err error) bool {
+		var r *zmtp.Refusal
+		return errors.As(err, &r) && r.ByPeer && r.Status == "400"
+	}
+	for _, test := range []struct {
+		name string
+		kind zmq4.SocketType
+		cfg  Config
+		addr string
+		want func(error) bool
+	}{
+		{"wrong server key", zmq4.Dealer, Config{Key: key, ServerKey: key.Public()}, addr,
+			func(err error) bool { return errors.Is(err, zmtp.ErrServerKey) }},
+		{"key that is not admitted", zmq4.Dealer, Config{Key: serverKey, ServerKey: serverKey.Public()}, addr, refused},
+		{"socket type that is not carried", zmq4.Rep, Config{Key: key, ServerKey: serverKey.Public()}, addr,
+			func(err error) bool { return strings.Contains(err.Error(), "use REQ, DEALER or ROUTER") }},
+		{"nobody there", zmq4.Req, Config{Key: key, ServerKey: serverKey.Public()}, "127.0.0.1:1",
+			func(err error) bool { var op *net.OpError; return errors.As(err, &op) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := newSocket(t, test.kind).Dial(scheme(t, test.cfg) + test.addr)
+			if err == nil || !test.want(err) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if err := Register("curvex", Config{Key: key}); err == nil {
+		t.Error("a transport without a server key is registered")
+	}
+	if err := newSocket(t, zmq4.Dealer).Listen(scheme(t, Config{Key: key, ServerKey: key.Public()}) + "127.0.0.1:0"); err == nil {
+		t.Error("Listen succeeds")
+	}
+}
+
+func TestRedial(t *testing.T) {
+	for _, kind := range []zmq4.SocketType{zmq4.Req, zmq4.Dealer} {
+		t.Run(string(kind), func(t *testing.T) {
+			serverKey := curve.GenerateKey()
+			r := startRouter(t, serverKey, "127.0.0.1:0", admitAll)
+			s := newSocket(t, kind)
+			endpoint := scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + r.addr
+			for round := range 3 {
+				if err := s.Dial(endpoint); err != nil {
+					t.Fatalf("round %d: %v", round, err)
+				}
+				for range 3 {
+					if err := ask(s, []byte("hello")); err != nil {
+						t.Fatalf("round %d: %v", round, err)
+					}
+				}
+				r.close()
+				if _, err := s.Recv(); err == nil || !strings.Contains(err.Error(), "the connection to the server ended") {
+					t.Fatalf("the end of the server is reported as %v", err)
+				}
+				r = startRouter(t, serverKey, r.addr, admitAll)
+			}
+		})
+	}
+}
+
+func TestClose_leavesNoGoroutine(t *testing.T) {
+	serverKey := curve.GenerateKey()
+	r := startRouter(t, serverKey, "127.0.0.1:0", admitAll)
+	endpoint := scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + r.addr
+	before := runtime.NumGoroutine()
+	for range 5 {
+		s := newSocket(t, zmq4.Dealer)
+		if err := s.Dial(endpoint); err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(s, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines before, %d after\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+		}
+	}
+}
