@@ -167,3 +167,19 @@ func encodeAny(e *encoder, v reflect.Value) error {
 	}
 	return e.value(v.Elem())
 }
+
+// Append appends the encoded form of any value to dst, in at most limit bytes.
+func Append(dst []byte, v any, limit int) ([]byte, error) {
+	if v == nil {
+		return append(dst, 0xc0), nil
+	}
+	e := encoder{b: dst, limit: len(dst) + limit}
+	err := e.value(reflect.ValueOf(v))
+	if err == nil {
+		err = e.fits(0)
+	}
+	if err != nil {
+		return dst, err
+	}
+	return e.b, nil
+}

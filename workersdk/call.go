@@ -1,0 +1,146 @@
+package workersdk
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/workersdk/method"
+)
+
+// Call describes the call that a method or an interceptor runs in.
+type Call struct {
+	ID       string // the same for every attempt, and in the client's log
+	Method   string // the wire name
+	Attempt  int    // 1 for the first; more after a worker was lost
+	Worker   string // id of this worker, as the broker knows it
+	Deadline time.Time
+	Stream   bool // the caller takes the items of a stream one by one
+}
+
+// CallFrom returns the call whose context, or a child of it, ctx is.
+func CallFrom(ctx context.Context) (Call, bool) {
+	c, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return Call{}, false
+	}
+	return c.describe(), true
+}
+
+// callKey is the key of a *call in its context.
+type callKey struct{}
+
+// callContext is the context of one call: its cancellation, and the call.
+type callContext struct {
+	context.Context
+	call *call
+}
+
+// Value implements context.Context.
+func (c *callContext) Value(key any) any {
+	if key == (callKey{}) {
+		return c.call
+	}
+	return c.Context.Value(key)
+}
+
+// call is a CALL from its arrival until its method has returned.
+//
+//	waiting ──> running ──> (gone)
+//	   └── handed back, cancelled or expired: never ran
+//
+// fenced is beside that: the broker has given the call up, its outcome is
+// discarded, and only the slot that its method holds still counts.
+type call struct {
+	// Static.
+	worker   *Worker
+	method   *method.Method
+	token    uint64
+	origin   message.Origin
+	known    bool // origin is set: another broker can be told of the call
+	attempt  int
+	deadline time.Time // zero = none
+	stream   bool
+	limit    int // bytes of the result
+
+	body *[]byte // from buffers; the goroutine that runs the call gives it back
+
+	// Guarded by Worker.mu.
+	running bool
+	fenced  bool
+	claimed bool                    // taken over by another broker: named by its origin only
+	cause   *message.Error          // why it shall stop; nil while it need not
+	cancel  context.CancelCauseFunc // nil before it runs and without a context
+	flow    *flow                   // of a stream
+	told    time.Time               // the last PROGRESS
+}
+
+func (c *call) describe() Call {
+	return Call{
+		ID: c.id(), Method: c.method.Info().Name, Attempt: c.attempt, Worker: c.worker.ID(),
+		Deadline: c.deadline, Stream: c.stream,
+	}
+}
+
+// id names the call for ever, or at least on this link.
+func (c *call) id() string {
+	if !c.known {
+		return "token-" + strconv.FormatUint(c.token, 16)
+	}
+	return hex.EncodeToString(c.origin.Session[:]) + "-" + strconv.FormatUint(c.origin.Number, 10)
+}
+
+// head returns an envelope that names the call to the broker.
+func (c *call) head(kind message.Kind) message.Envelope {
+	if c.claimed {
+		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin}
+	}
+	return message.Envelope{Kind: kind, ID: c.token}
+}
+
+// stopLocked asks the method to stop; only the first cause counts. It needs Worker.mu.
+func (c *call) stopLocked(cause *message.Error) {
+	if c.cause != nil {
+		return
+	}
+	c.cause = cause
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
+}
+
+// context makes the context of a call that begins to run.
+func (w *Worker) context(c *call) (ctx context.Context, cancel func()) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	cancel = func() { stop(nil) }
+	if !c.deadline.IsZero() {
+		var end context.CancelFunc
+		ctx, end = context.WithDeadlineCause(ctx, c.deadline, errDeadline)
+		cancel = func() { end(); stop(nil) }
+	}
+	w.mu.Lock()
+	c.cancel = stop
+	if c.cause != nil {
+		stop(c.cause)
+	}
+	w.mu.Unlock()
+	return &callContext{ctx, c}, cancel
+}
+
+// buffers holds bodies and results between their uses.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooled is the largest buffer that is kept for another use.
+const maxPooled = 64 << 10
+
+func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
+
+func putBuffer(b *[]byte) {
+	if b != nil && cap(*b) <= maxPooled {
+		*b = (*b)[:0]
+		buffers.Put(b)
+	}
+}

@@ -1,0 +1,204 @@
+package workersdk
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// Times of a connection.
+const (
+	dialWait     = 10 * time.Second // connect and handshake
+	registerWait = 10 * time.Second // for REGISTERED
+	missedBeats  = 3                // intervals of silence that end a link
+)
+
+// stepRegister follows the steps of zmtp.Dial.
+const stepRegister zmtp.Step = "registration"
+
+var (
+	errDialWait     = fmt.Errorf("no answer within %v", dialWait)
+	errRegisterWait = fmt.Errorf("the peer did not answer REGISTER within %v: is this the backend of a servicetools broker?", registerWait)
+)
+
+// connection is one link to the broker, from its handshake to its end.
+type connection struct {
+	worker  *Worker
+	link    *zmtp.Link
+	patient *time.Timer    // ends the link if no REGISTERED comes
+	beats   sync.WaitGroup // the heartbeat's goroutine
+	over    chan struct{}  // closed when the link has ended
+
+	registered bool // owned by the read loop
+}
+
+// connect makes one connection and serves it until it ends. registered says
+// whether the broker took the worker meanwhile.
+func (w *Worker) connect(ctx context.Context) (registered bool, err error) {
+	dialing, cancel := context.WithTimeoutCause(ctx, dialWait, errDialWait)
+	link, err := zmtp.Dial(dialing, w.cfg.Addr, &zmtp.Config{
+		SocketType: "DEALER",
+		Mechanism:  w.cfg.mechanism(),
+		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
+		Limits:     zmtp.Limits{MaxMessage: w.cfg.MaxMessage + envelopeRoom},
+	})
+	cancel()
+	if err != nil {
+		return false, err
+	}
+	defer context.AfterFunc(ctx, func() { link.Close(nil) })()
+	k := &connection{worker: w, link: link, over: make(chan struct{})}
+	k.patient = time.AfterFunc(registerWait, func() { link.Close(errRegisterWait) })
+	defer k.patient.Stop()
+	if err := k.register(); err != nil {
+		link.Close(err) // Run returns the cause
+	}
+	err = link.Run(k.receive)
+	close(k.over)
+	k.beats.Wait()
+	w.detach(k)
+	if !k.registered {
+		err = &zmtp.StepError{Addr: w.cfg.Addr, Step: stepRegister, Err: err}
+	}
+	return k.registered, err
+}
+
+// register sends REGISTER.
+func (k *connection) register() error {
+	if kind, _ := k.link.Metadata().Get(zmtp.PropertySocketType); kind != "DEALER" {
+		return fmt.Errorf("the peer is a %s: workers connect to the broker's backend (port 9006 by default), not to its frontend", kind)
+	}
+	w := k.worker
+	r := w.registration()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays)
+	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
+	return nil
+}
+
+// append queues one envelope. A link that takes nothing any more ends by
+// itself: what was not sent is found when the next one is registered.
+func (k *connection) append(e *message.Envelope) {
+	_, _ = k.link.Append(e.Append)
+}
+
+// receive takes one message: whole envelopes.
+func (k *connection) receive(m *zmtp.Message) error {
+	var e message.Envelope
+	now := time.Now()
+	for rest := m.Bytes(); len(rest) > 0; {
+		var err error
+		if rest, err = e.Next(rest); err != nil {
+			return err
+		}
+		if err := k.take(&e, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take obeys one envelope. Unknown kinds are ignored: a later broker may send some.
+func (k *connection) take(e *message.Envelope, now time.Time) error {
+	w := k.worker
+	if !k.registered && e.Kind != message.KindRegistered && e.Kind != message.KindBye {
+		return fmt.Errorf("%w: %v came before REGISTERED", zmtp.ErrProtocol, e.Kind)
+	}
+	switch e.Kind {
+	case message.KindRegistered:
+		return k.attach(e)
+	case message.KindCall:
+		return w.accept(k, e, now)
+	case message.KindBye:
+		return message.ParseError(e.Body)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e.Kind {
+	case message.KindCancel:
+		if c := w.findLocked(e); c != nil {
+			c.stopLocked(errCancel)
+		}
+	case message.KindGrant:
+		if c := w.findLocked(e); c != nil && c.flow != nil {
+			c.flow.grant(e.Sequence)
+		}
+	case message.KindAck:
+		if !w.kept.ack(e.ID) {
+			return fmt.Errorf("%w: ACK of %d outcomes, which is not what was sent", zmtp.ErrProtocol, e.ID)
+		}
+		w.pokeLocked()
+	case message.KindDrain:
+		select {
+		case <-w.drainAsked:
+		default:
+			close(w.drainAsked)
+		}
+	}
+	return nil
+}
+
+// findLocked returns the call that e names, if it is still open.
+func (w *Worker) findLocked(e *message.Envelope) *call {
+	if e.ID == 0 && e.Flags&message.FlagOrigin != 0 {
+		return w.claimed[e.Origin]
+	}
+	return w.calls[e.ID]
+}
+
+// accept takes one CALL.
+func (w *Worker) accept(k *connection, e *message.Envelope, now time.Time) error {
+	c := &call{
+		worker: w, method: w.table.Lookup(e.Method), token: e.ID, attempt: int(max(e.Attempt, 1)),
+		known: e.Flags&message.FlagOrigin != 0, origin: e.Origin,
+	}
+	if e.Timeout > 0 {
+		c.deadline = now.Add(e.Timeout)
+	}
+	var refusal *message.Error
+	if c.method == nil {
+		refusal = w.table.NoSuch(e.Method)
+	} else if e.Flags&message.FlagStream != 0 && c.method.Info().Stream {
+		c.stream, c.flow = true, newFlow()
+	}
+	w.mu.Lock()
+	c.limit = w.resultLimit
+	if w.calls[c.token] != nil || len(w.calls)+len(w.claimed) >= w.cfg.Concurrency {
+		w.mu.Unlock()
+		return fmt.Errorf("%w: a CALL repeats a token or exceeds the concurrency of %d", zmtp.ErrProtocol, w.cfg.Concurrency)
+	}
+	w.calls[c.token] = c
+	if w.draining {
+		refusal = errDraining
+	}
+	w.mu.Unlock()
+	if refusal != nil {
+		w.finish(c, getBuffer(), refusal)
+		return nil
+	}
+	c.body = getBuffer()
+	*c.body = append(*c.body, e.Body...)
+	w.pool.submit(c)
+	return nil
+}
+
+// beat keeps the link alive and ends it when the broker is silent, however
+// busy the methods are.
+func (k *connection) beat(interval time.Duration) {
+	ticker := time.NewTicker(interval / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			k.link.Beat(now, interval, missedBeats*interval)
+			k.worker.pool.trim()
+		case <-k.over:
+			return
+		}
+	}
+}

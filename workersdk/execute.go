@@ -1,0 +1,85 @@
+package workersdk
+
+import (
+	"context"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// Interceptor runs around the method of every call: it may look at the call,
+// measure it, give the method another context, refuse the call or change its
+// error. next runs the method. If it is not called, or its error is dropped,
+// the caller gets nil as the result. A *Error that an interceptor makes itself
+// goes to the caller under its own code, also one of the protocol's.
+type Interceptor func(ctx context.Context, call Call, next func(context.Context) error) error
+
+// execute runs c to its end, in a goroutine of the pool.
+func (w *Worker) execute(c *call) {
+	var failure *message.Error
+	result := getBuffer()
+	returned := false
+	defer func() {
+		if !returned { // the method ended its goroutine
+			failure = message.Errorf(message.HandlerPanic, "%s ended its goroutine with runtime.Goexit", c.method.Info().Name)
+			w.log.Error("a method called runtime.Goexit", "method", c.method.Info().Name, "call", c.id())
+		}
+		putBuffer(c.body)
+		w.finish(c, result, failure)
+	}()
+	if failure = w.begin(c); failure == nil {
+		failure = w.invoke(c, result)
+	}
+	returned = true
+}
+
+// begin marks c as running, or says why it shall not run any more.
+func (w *Worker) begin(c *call) *message.Error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case c.cause != nil:
+		return errNotRun
+	case !c.deadline.IsZero() && time.Now().After(c.deadline):
+		return errExpired
+	case w.draining:
+		return errDraining
+	}
+	c.running = true
+	return nil
+}
+
+// invoke runs the method behind the interceptors and puts its value in result.
+func (w *Worker) invoke(c *call, result *[]byte) *message.Error {
+	var ctx context.Context
+	var emit func([]byte) error
+	if c.method.TakesContext() || c.stream || len(w.interceptors) > 0 {
+		var cancel func()
+		ctx, cancel = w.context(c)
+		defer cancel()
+		if c.stream {
+			emit = func(item []byte) error { return w.emit(ctx, c, item) }
+		}
+	}
+	if len(w.interceptors) == 0 {
+		value, err := c.method.Call(ctx, *c.body, emit, (*result)[:0], c.limit)
+		*result = value
+		if err != nil {
+			return w.coded(ctx, c, err)
+		}
+		return nil
+	}
+	ran := false
+	next := func(ctx context.Context) error {
+		value, err := c.method.Call(ctx, *c.body, emit, (*result)[:0], c.limit)
+		*result, ran = value, err == nil
+		return err
+	}
+	if err := w.intercepted(ctx, c, next); err != nil {
+		return w.coded(ctx, c, err)
+	}
+	if !ran {
+		*result = append((*result)[:0], 0xc0)
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package workersdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// attach puts a link into service that the broker has registered, and settles
+// what becomes of the calls of earlier links (docs/protocol.md, 4.5).
+func (k *connection) attach(e *message.Envelope) error {
+	var r message.Registered
+	if err := message.Unmarshal(e.Body, &r); err != nil {
+		return fmt.Errorf("REGISTERED: %w", err)
+	}
+	if k.registered {
+		return fmt.Errorf("%w: REGISTERED came twice", zmtp.ErrProtocol)
+	}
+	k.registered = true
+	k.patient.Stop()
+	w := k.worker
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.Broker == w.broker {
+		w.fenceLocked()
+	} else {
+		w.claimLocked(k)
+	}
+	w.broker, w.conn = r.Broker, k
+	w.resultLimit = w.cfg.MaxMessage
+	if r.MaxMessage > 0 {
+		w.resultLimit = int(min(int64(w.resultLimit), r.MaxMessage))
+	}
+	w.resultLimit = max(w.resultLimit, minMessage) - envelopeRoom
+	if r.Worker != "" {
+		w.id = r.Worker
+	}
+	if w.draining || w.strays > 0 {
+		w.capacityLocked()
+	}
+	for _, c := range w.parked {
+		w.pool.submit(c)
+	}
+	w.parked = nil
+	interval := message.Beat(r.BeatMillis)
+	k.beats.Go(func() { k.beat(interval) })
+	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.id, "methods", len(w.table.Methods()),
+		"concurrency", w.cfg.Concurrency, "claimed", len(w.claimed), "broker_version", r.Version)
+	return nil
+}
+
+// detach takes a link out of service. Calls that have not begun wait for the
+// next one: if that is to the same broker, they have been given to others.
+func (w *Worker) detach(k *connection) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn == k {
+		w.conn = nil
+		w.parked = w.pool.withdraw()
+	}
+}
+
+// fenceLocked gives up all calls and outcomes: the same broker did so when the
+// last link ended.
+func (w *Worker) fenceLocked() {
+	for _, c := range w.calls {
+		w.strayLocked(c, errFenced)
+	}
+	for _, c := range w.claimed {
+		w.strayLocked(c, errFenced)
+	}
+	w.kept.drop(len(w.kept.list))
+	w.kept = kept{}
+}
+
+// claimLocked tells another broker what this worker runs and what it holds.
+func (w *Worker) claimLocked(k *connection) {
+	for _, o := range w.kept.move() {
+		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, Body: *o.body})
+	}
+	open := make([]*call, 0, len(w.calls)+len(w.claimed))
+	for _, c := range w.calls {
+		open = append(open, c)
+	}
+	for _, c := range w.claimed {
+		open = append(open, c)
+	}
+	for _, c := range open {
+		// A cancelled call has nobody who asks for it, and items of a stream
+		// that were given up cannot be sent again.
+		if !c.known || c.cause != nil || c.flow != nil && c.flow.lossy {
+			w.strayLocked(c, errOrphaned)
+			continue
+		}
+		w.removeLocked(c)
+		c.claimed = true
+		w.claimed[c.origin] = c
+		e := c.head(message.KindProgress)
+		e.Flags |= message.FlagClaim
+		k.append(&e)
+		k.replayLocked(c)
+	}
+}
+
+// strayLocked fences c: from now on nobody wants its outcome.
+func (w *Worker) strayLocked(c *call, cause *message.Error) {
+	w.removeLocked(c)
+	c.fenced = true
+	c.stopLocked(cause)
+	if c.running {
+		w.strays++
+	}
+}
+
+// capacityLocked tells the broker how many calls the worker takes at once. While
+// strays hold every slot it says nothing: the slots that REGISTER announced as
+// busy stay so, and 0 would drain the worker for good.
+func (w *Worker) capacityLocked() {
+	if w.conn == nil {
+		return
+	}
+	n := 0
+	if !w.draining {
+		if n = w.cfg.Concurrency - w.strays; n <= 0 {
+			return
+		}
+	}
+	w.conn.append(&message.Envelope{Kind: message.KindCapacity, ID: uint64(n)})
+}
+
+// Pauses between two tries to connect.
+const (
+	backoffFirst = 50 * time.Millisecond
+	backoffMost  = 2 * time.Second
+	steadyAfter  = 2 * time.Second // a link that lived so long is no sign of trouble
+)
+
+// backoff returns the jittered pause before the next try after n failures.
+func backoff(n int) time.Duration {
+	d := min(backoffFirst<<min(n, 10), backoffMost)
+	return d/2 + rand.N(d/2+1)
+}
+
+// stayConnected makes one link after the other until ctx ends or the worker
+// has left. The first try after a lost link is made at once.
+func (w *Worker) stayConnected(ctx context.Context) {
+	for troubles := 0; ; {
+		began := time.Now()
+		registered, err := w.connect(ctx)
+		if w.isLeaving() || ctx.Err() != nil {
+			return
+		}
+		w.report(registered, err)
+		if registered && time.Since(began) >= steadyAfter {
+			troubles = 0
+			continue
+		}
+		pause := time.NewTimer(backoff(troubles))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
+		troubles++
+	}
+}
+
+func (w *Worker) isLeaving() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.leaving
+}
+
+// report logs why there is no link, once for each change of the reason.
+func (w *Worker) report(registered bool, err error) {
+	reason := rootText(err)
+	switch {
+	case registered:
+		w.log.Warn("lost the connection to the broker", "addr", w.cfg.Addr, "error", err)
+		w.failure = ""
+		return
+	case reason != w.failure:
+		w.log.Warn("cannot connect to the broker; trying on", "addr", w.cfg.Addr, "error", err)
+	default:
+		w.log.Debug("cannot connect to the broker", "addr", w.cfg.Addr, "error", err)
+	}
+	w.failure = reason
+}
+
+// rootText describes err without what differs from try to try, such as ports.
+func rootText(err error) string {
+	text := ""
+	var step *zmtp.StepError
+	if errors.As(err, &step) {
+		text, err = string(step.Step)+": ", step.Err
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return text + err.Error()
+}
