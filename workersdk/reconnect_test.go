@@ -353,8 +353,8 @@ func TestWorker_frontendIsNotABackend(t *testing.T) {
 // What a broker must not send ends the link, and nothing else.
 func TestWorker_hostileBroker(t *testing.T) {
 	for name, send := range map[string]func(p *peer){
-		"an envelope that does not parse": func(p *peer) { _, _ = p.link.Send([]byte{0, 0, 0, 1, 2, 3}) },
-		"a CALL with a short header":      func(p *peer) { _, _ = p.link.Send([]byte{0, 0, 0, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}) },
+		"an envelope that does not parse": func(p *peer) { _ = p.link.Send([]byte{0, 0, 0, 1, 2, 3}) },
+		"a CALL with a short header":      func(p *peer) { _ = p.link.Send([]byte{0, 0, 0, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}) },
 		"ACK of what was not sent":        func(p *peer) { p.send(message.Envelope{Kind: message.KindAck, ID: 9}) },
 		"REGISTERED twice": func(p *peer) {
 			p.send(message.Envelope{Kind: message.KindRegistered, Body: message.Marshal(&message.Registered{})})

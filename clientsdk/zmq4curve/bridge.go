@@ -168,7 +168,7 @@ func relay(from, to *zmtp.Link) error {
 		for i := range m.Len() {
 			frames = append(frames, m.Frame(i))
 		}
-		if _, err := to.Send(frames...); err != nil {
+		if err := to.Send(frames...); err != nil {
 			return err
 		}
 		for to.Pending() > window && to.Cause() == nil {
