@@ -49,6 +49,9 @@ const (
 	// settle is how long a file must not change before its content counts, and
 	// how long it must be missing to be gone: editors and copies take a moment.
 	settle = 100 * time.Millisecond
+	// share bounds the time spent reading a folder of very many keys: each look
+	// is followed by a pause of at least so many times its own length.
+	share = 50
 )
 
 // Keyring follows one folder. Lookups take no lock.
@@ -147,6 +150,7 @@ func (k *Keyring) follow(ctx context.Context, f *folder, n *notices) {
 			if f.unsettled {
 				wait = settle
 			}
+			wait = max(wait, share*time.Since(now))
 		}
 		due = time.Now().Add(wait)
 		timer.Reset(wait)

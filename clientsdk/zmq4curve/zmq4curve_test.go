@@ -56,8 +56,7 @@ func startRouter(t *testing.T, key curve.SecretKey, addr string, admit func(curv
 				for i := range m.Len() {
 					frames = append(frames, m.Frame(i))
 				}
-				err := l.Send(frames...)
-				return err
+				return l.Send(frames...)
 			})
 		})
 	}()

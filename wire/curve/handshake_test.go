@@ -63,7 +63,7 @@ func TestHandshake_wrongServerKey(t *testing.T) {
 	}
 }
 
-func TestHandshake_refusals(t *testing.T) {
+func TestA3_12_refusals(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		admit error

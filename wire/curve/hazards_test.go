@@ -11,8 +11,8 @@ import (
 	"golang.org/x/crypto/salsa20/salsa"
 )
 
-// The tests of this file are named after the interoperation traps A3.1 to A3.13
-// of the hazards that the design started from.
+// Tests named A3_n show that this package does not step into the trap of that
+// number in the list of interoperation traps which the design started from.
 
 func established(t testing.TB) (c, s outcome) {
 	t.Helper()
@@ -244,7 +244,7 @@ func (r replayer) Handshake(conn zmtp.Commands, _ zmtp.Metadata) (zmtp.Security,
 	return zmtp.Security{}, nil
 }
 
-func TestA3_13_metadataOfTheVouchedKeyOnly(t *testing.T) {
+func TestA3_11_metadataLengths(t *testing.T) {
 	client, server := pair()
 	for name, metadata := range map[string]string{
 		"truncated":        "0b536f636b65742d54797065000000",

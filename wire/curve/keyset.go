@@ -102,6 +102,17 @@ func (k Keyset) Generate(r Request) (*Certificate, error) {
 	return c, nil
 }
 
+// Ensure returns the secret certificate of that name, after generating it if
+// there is none. An existing one is returned as it is, with its own role.
+func (k Keyset) Ensure(r Request) (*Certificate, error) {
+	r.Overwrite = false
+	c, err := k.Generate(r)
+	if errors.Is(err, fs.ErrExist) {
+		return LoadCertificate(k.SecretPath(r.Name))
+	}
+	return c, err
+}
+
 // CheckFree returns an error that matches fs.ErrExist if there is a public or
 // secret certificate of that name.
 func (k Keyset) CheckFree(name string) error {

@@ -78,6 +78,27 @@ func TestKeyset_neverReplacesUnasked(t *testing.T) {
 	}
 }
 
+func TestKeyset_ensure(t *testing.T) {
+	k := KeysetIn(t.TempDir())
+	first, err := k.Ensure(Request{Name: "ann", Role: RoleWorker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := k.Ensure(Request{Name: "ann", Role: RoleAdmin, Overwrite: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !second.Secret.Equal(first.Secret) || second.Role != RoleWorker {
+		t.Errorf("the second time gives %+v", second)
+	}
+	if err := os.Remove(k.SecretPath("ann")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Ensure(Request{Name: "ann"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a public file whose secret is elsewhere: %v", err)
+	}
+}
+
 func read(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
