@@ -26,7 +26,7 @@ func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
 	switch {
 	case a != nil:
 		d.answeredLocked(w, a, &o)
-	case ref.Token == 0:
+	case ref.Token == 0 && ref.Origin != (message.Origin{}):
 		d.unaskedLocked(w, ref.Origin, &o)
 	default:
 		d.stats.Late++

@@ -2,7 +2,6 @@ package dispatch_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
 	"github.com/servicetools/servicetools/wire/message"
@@ -28,28 +27,4 @@ func TestCall_fromSubmitToAck(t *testing.T) {
 	if e := c.session.Ack(3); e == nil || e.Code != message.Malformed {
 		t.Fatalf("an ACK of more outcomes than were sent gave %v", e)
 	}
-}
-
-func TestWorker_lostWithCalls(t *testing.T) {
-	w := settled(t, dispatch.Limits{})
-	s := w.serve(3, "echo", "safe*")
-	c := w.client("k")
-	c.call("echo")
-	c.call("safe")
-	c.call("echo")
-	s.loseAt(200) // the third was not handed over
-	c.got("1:worker_lost/maybe")
-	e := c.lastError()
-	if e.Details["worker"] != "w" || e.Details["exit"] != "signal: killed" || e.Details["host"] != "h" {
-		t.Fatalf("evidence: %v", e.Details)
-	}
-	s2 := w.serve(3, "echo", "safe*")
-	s2.has("2/2", "3/1")
-	s2.answer(0, "x")
-	s.answer(1, "late")
-	c.got("1:worker_lost/maybe", "2=x")
-	if st := w.d.Stats(); st.Late != 1 || st.Redispatched != 1 || st.Returned != 1 {
-		t.Fatalf("%+v", st)
-	}
-	w.pass(time.Second)
 }

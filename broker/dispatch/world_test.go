@@ -286,3 +286,9 @@ func (s *worker) loseAt(handed uint64) {
 	s.worker.Lost(handed, dispatch.Evidence{Reason: "EOF", LastSeen: s.w.now, Exit: "signal: killed", Stderr: []string{"boom"}})
 	s.w.check()
 }
+
+// servePlain registers a plain worker.
+func (w *world) servePlain() *worker {
+	w.t.Helper()
+	return w.register(nil)
+}

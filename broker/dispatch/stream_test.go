@@ -1,0 +1,125 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+func (s *worker) part(i int, sequence uint64) {
+	s.w.t.Helper()
+	s.worker.Part(s.ref(i), sequence, fmt.Append(nil, sequence))
+	s.w.check()
+}
+
+func TestStream_slowReaderSlowsTheWorker(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "count")
+	c := w.client("k")
+	c.call("count", stream)
+	for i := range uint64(dispatch.StreamWindow) {
+		s.part(0, i)
+	}
+	c.session.Grant(1, dispatch.StreamWindow+10)
+	c.session.Grant(1, dispatch.StreamWindow+5) // an older one
+	c.session.Grant(7, 1000)
+	w.check()
+	if want := []string{"grant 1 74"}; !slices.Equal(s.sent, want) {
+		t.Fatal(s.sent)
+	}
+	for i := range uint64(10) {
+		s.part(0, dispatch.StreamWindow+i)
+	}
+	if s.closed != nil {
+		t.Fatal(s.closed)
+	}
+	s.part(0, dispatch.StreamWindow+10)
+	if s.closed == nil || s.closed.Code != message.Malformed {
+		t.Fatal("a worker that sends beyond the window is not cut")
+	}
+}
+
+func TestStream_replayedOnResume(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(2, "count")
+	c := w.client("k")
+	c.call("count", stream)
+	c.call("count", stream)
+	s.part(0, 0)
+	s.part(0, 1)
+	s.part(1, 0)
+	c.session.Grant(1, dispatch.StreamWindow+1) // has consumed the first
+	c.drop()
+	s.part(0, 2)
+	s.worker.Progress(s.ref(1), []byte("10%"))
+	s.worker.Progress(s.ref(1), []byte("20%"))
+	s.answer(0, "end")
+	sink := c.attach(0)
+	if want := []string{"1.1=1", "1.2=2", "2.0=0"}; !slices.Equal(sink.parts, want) {
+		t.Fatal(sink.parts)
+	}
+	if want := []string{"2=20%"}; !slices.Equal(sink.progress, want) {
+		t.Fatal(sink.progress)
+	}
+	c.got("1=end")
+	s.part(0, 3) // after its end
+	if len(sink.parts) != 3 {
+		t.Fatal(sink.parts)
+	}
+	c.session.Ack(1)
+	w.check()
+}
+
+func TestStream_secondAttemptRepeatsNothing(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "count*")
+	c := w.client("k")
+	c.call("count", stream)
+	s.part(0, 0)
+	s.part(0, 1)
+	c.session.Grant(1, dispatch.StreamWindow+2)
+	s.lose()
+	s = w.serve(1, "count*")
+	if want := []string{"grant 1 66"}; !slices.Equal(s.sent, want) {
+		t.Fatal(s.sent)
+	}
+	s.part(0, 0)
+	s.part(0, 1)
+	s.part(0, 2)
+	if want := []string{"1.0=0", "1.1=1", "1.2=2"}; !slices.Equal(c.sink.parts, want) {
+		t.Fatal(c.sink.parts)
+	}
+	s.part(0, 4)
+	if s.closed == nil {
+		t.Fatal("a gap is not refused")
+	}
+}
+
+// Nobody can say that items were consumed which were never sent.
+func TestStream_grantBeyondWhatWasSent(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "count")
+	c := w.client("k")
+	c.call("count", stream)
+	c.session.Grant(1, 1<<60)
+	s.part(0, 0)
+	w.check()
+	c.drop()
+	if sink := c.attach(0); len(sink.parts) != 1 {
+		t.Fatal(sink.parts)
+	}
+}
+
+func TestStream_callerDidNotAskForOne(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "count")
+	c := w.client("k")
+	c.call("count")
+	s.part(0, 0)
+	if len(c.sink.parts) != 0 || s.calls[0].Stream {
+		t.Fatal(c.sink.parts)
+	}
+}
