@@ -237,5 +237,5 @@ func isRefusal(err error) bool {
 	var mechanism *zmtp.MechanismError
 	var refusal *zmtp.Refusal
 	return errors.Is(err, zmtp.ErrServerKey) || errors.As(err, &mechanism) || errors.Is(err, message.ErrUnauthorized) ||
-		errors.As(err, &refusal) && !refusal.Silent
+		errors.As(err, &refusal) && !refusal.Silent && refusal.Status == "400"
 }

@@ -23,7 +23,7 @@ var decodings = sync.Pool{New: func() any {
 }}
 
 // decode reads a result, one msgpack value, into v, a pointer. Into an any come
-// nil, bool, int64, uint64, float64, string, []byte, time.Time, []any, and
+// nil, bool, int64 or uint64, float64, string, []byte, time.Time, []any, and
 // map[string]any or, where a key is not a string, map[any]any.
 func decode(body []byte, v any) error {
 	if err := message.Validate(body); err != nil { // msgpack itself trusts lengths and nesting

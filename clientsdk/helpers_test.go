@@ -42,8 +42,8 @@ func usualMethods(b *brokertest.Broker) {
 	b.Inline("broker.ping", func(c *brokertest.Call) { c.Result(nil) })
 	b.Handle("add", func(c *brokertest.Call) {
 		sum := int64(0)
-		for _, v := range c.Args() {
-			sum += v.(int64)
+		for i := range c.Args() {
+			sum += c.Int(i)
 		}
 		c.Result(sum)
 	})

@@ -3,6 +3,8 @@ package clientsdk
 import (
 	"context"
 	"iter"
+
+	"github.com/servicetools/servicetools/wire/message"
 )
 
 // Stream calls a method that streams, and yields its items as they come. The
@@ -48,8 +50,7 @@ func (c *Client) stream(ctx context.Context, i *Invocation, take func([]byte) er
 		s.release(k)
 		return err
 	}
-	over := ctx.Done()
-	taken, ended := 0, false
+	taken, ended, cancelled := 0, false, false
 	defer func() {
 		if !ended { // the loop was broken, or take panicked
 			s.cancel(k, "the caller left the stream")
@@ -57,9 +58,13 @@ func (c *Client) stream(ctx context.Context, i *Invocation, take func([]byte) er
 		}
 		s.release(k)
 	}()
-	for {
+	for over := ctx.Done(); ; {
+		if !cancelled && ctx.Err() != nil {
+			s.contextOver(ctx, k)
+			cancelled, over = true, nil
+		}
 		c.reportProgress(k)
-		if over != nil || ended { // a cancelled stream yields nothing more
+		if !cancelled { // else nothing more is yielded
 			if part, ok := s.part(k); ok {
 				if err := take(part); err != nil || *broken {
 					return err
@@ -74,21 +79,24 @@ func (c *Client) stream(ctx context.Context, i *Invocation, take func([]byte) er
 		select {
 		case <-k.done:
 			ended = true
-			if over == nil && k.err != nil {
-				return withCause(ctx, k.err)
-			}
 		case <-k.inbox.news:
 		case <-over:
-			s.contextOver(ctx, k)
-			over = nil
 		}
 	}
+}
+
+// cancelledLate is the outcome of a stream that had ended when it was cancelled.
+func cancelledLate() *Error {
+	return message.Errorf(message.Cancelled, "the stream was cancelled before all of it was read").WithExecution(message.Executed)
 }
 
 // streamEnd is the end after the last part.
 func (c *Client) streamEnd(ctx context.Context, k *call, taken int, take func([]byte) error) error {
 	if k.err != nil {
 		return withCause(ctx, k.err)
+	}
+	if ctx.Err() != nil { // the result came, but not all parts could be yielded any more
+		return withCause(ctx, cancelledLate())
 	}
 	if taken == 0 && len(k.reply) > 0 && k.reply[0] != 0xc0 { // the result of a method that does not stream
 		return take(k.reply)

@@ -38,6 +38,7 @@ type Broker struct {
 	instance message.SessionID
 	sessions map[message.SessionID]*session
 	links    []*zmtp.Link
+	closed   bool
 	seen     []message.Envelope // every envelope that came, bodies copied
 }
 
@@ -130,10 +131,17 @@ func (b *Broker) cutLocked() {
 func (b *Broker) Restart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.forgetLocked()
+}
+
+func (b *Broker) forgetLocked() {
 	b.cutLocked()
 	b.instance[0]++
 	for _, s := range b.sessions {
 		s.dead = true
+		for _, c := range s.calls {
+			c.cancel()
+		}
 	}
 	clear(b.sessions)
 }
@@ -143,7 +151,10 @@ func (b *Broker) Close() {
 	if b.cancel != nil {
 		b.cancel()
 	}
-	b.Cut()
+	b.mu.Lock()
+	b.closed = true
+	b.forgetLocked()
+	b.mu.Unlock()
 	b.serving.Wait()
 }
 

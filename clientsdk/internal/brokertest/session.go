@@ -34,6 +34,9 @@ type Call struct {
 
 func (b *Broker) serve(link *zmtp.Link) {
 	b.mu.Lock()
+	if b.closed {
+		link.Close(nil)
+	}
 	b.links = append(b.links, link)
 	b.mu.Unlock()
 	var s *session
@@ -151,6 +154,21 @@ func (c *Call) Args() []any {
 	v, _ := d.DecodeInterface()
 	list, _ := v.([]any)
 	return list
+}
+
+// Int returns a positional argument that is a whole number, else 0.
+func (c *Call) Int(i int) int64 {
+	args := c.Args()
+	if i >= len(args) {
+		return 0
+	}
+	switch v := args[i].(type) {
+	case int64:
+		return v
+	case uint64:
+		return int64(v)
+	}
+	return 0
 }
 
 // Result ends the call with a value.
