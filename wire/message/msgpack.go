@@ -17,12 +17,19 @@ var (
 	errDepth = errors.New("message: msgpack value is nested too deeply")
 	errCode  = errors.New("message: msgpack value starts with the reserved byte 0xc1")
 	errTrail = errors.New("message: bytes follow the msgpack value")
+	errMany  = errors.New("message: msgpack value has too many items")
 )
+
+// maxItems bounds the items of a value that is decoded into Go values here, the
+// longest list of methods with room to spare. The decoder makes a Method of 80
+// bytes from each nil byte of an array: 16 MiB would become 1.3 GiB.
+const maxItems = 1 << 17
 
 // SplitValue returns the first msgpack value of b, undecoded, and what follows
 // it. It checks lengths and nesting but neither copies nor allocates.
 func SplitValue(b []byte) (value, rest []byte, err error) {
-	n, err := skip(b, 0)
+	w := walk{items: len(b)} // each takes a byte at least
+	n, err := w.skip(b, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,22 +45,30 @@ func Validate(b []byte) error {
 	return err
 }
 
+// walk goes through a value without decoding it.
+type walk struct {
+	items int // how many more there may be
+}
+
 // skip returns the length of the value at the head of b.
-func skip(b []byte, depth int) (int, error) {
-	if len(b) == 0 {
+func (w *walk) skip(b []byte, depth int) (int, error) {
+	switch {
+	case len(b) == 0:
 		return 0, errShort
-	}
-	if depth > maxDepth {
+	case depth > maxDepth:
 		return 0, errDepth
+	case w.items == 0:
+		return 0, errMany
 	}
+	w.items--
 	c := b[0]
 	switch {
 	case c <= 0x7f || c >= 0xe0 || c == 0xc0 || c == 0xc2 || c == 0xc3: // fixint, nil, bool
 		return 1, nil
 	case c <= 0x8f: // fixmap
-		return skipItems(b, 1, 2*uint64(c&0x0f), depth)
+		return w.skipItems(b, 1, 2*uint64(c&0x0f), depth)
 	case c <= 0x9f: // fixarray
-		return skipItems(b, 1, uint64(c&0x0f), depth)
+		return w.skipItems(b, 1, uint64(c&0x0f), depth)
 	case c <= 0xbf: // fixstr
 		return skipBytes(b, 1, uint64(c&0x1f))
 	}
@@ -79,13 +94,13 @@ func skip(b []byte, depth int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		return skipItems(b, at, n, depth)
+		return w.skipItems(b, at, n, depth)
 	case 0xde, 0xdf: // map 16, 32
 		n, at, err := sized(b, 2<<(c-0xde))
 		if err != nil {
 			return 0, err
 		}
-		return skipItems(b, at, 2*n, depth)
+		return w.skipItems(b, at, 2*n, depth)
 	}
 	return 0, errCode
 }
@@ -121,12 +136,12 @@ func skipBytes(b []byte, at int, n uint64) (int, error) {
 	return at + int(n), nil
 }
 
-func skipItems(b []byte, at int, n uint64, depth int) (int, error) {
+func (w *walk) skipItems(b []byte, at int, n uint64, depth int) (int, error) {
 	if uint64(len(b)-at) < n { // each item is at least a byte
 		return 0, errShort
 	}
 	for range n {
-		m, err := skip(b[at:], depth+1)
+		m, err := w.skip(b[at:], depth+1)
 		if err != nil {
 			return 0, err
 		}
@@ -135,7 +150,7 @@ func skipItems(b []byte, at int, n uint64, depth int) (int, error) {
 	return at, nil
 }
 
-// String reads b as one msgpack str or bin without copying.
+// stringBytes reads b as one msgpack str or bin without copying.
 func stringBytes(b []byte) ([]byte, bool) {
 	if len(b) == 0 {
 		return nil, false
@@ -170,8 +185,12 @@ func mapLen(b []byte) (n, at int, ok bool) {
 
 // unmarshal decodes exactly one bounded value; msgpack itself trusts lengths and nesting.
 func unmarshal(b []byte, v any) error {
-	if err := Validate(b); err != nil {
+	w := walk{items: maxItems}
+	switch n, err := w.skip(b, 0); {
+	case err != nil:
 		return err
+	case n < len(b):
+		return errTrail
 	}
 	d := msgpack.NewDecoder(bytes.NewReader(b))
 	return d.Decode(v)

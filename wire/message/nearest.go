@@ -5,9 +5,21 @@ import (
 	"strings"
 )
 
+// Bounds of the search for a nearer name: whoever asks for it made a mistake,
+// perhaps on purpose, and many times a second.
+const (
+	maxTyped      = 64
+	maxCandidates = 1000
+)
+
 // Nearest returns up to n of the candidates that a person who typed name may
 // have meant, best first. It compares without regard to case and underscores.
+// It looks at 1,000 candidates at most, and at none for a name beyond 64 bytes.
 func Nearest(name string, candidates []string, n int) []string {
+	if len(name) > maxTyped {
+		return nil
+	}
+	candidates = candidates[:min(len(candidates), maxCandidates)]
 	type scored struct {
 		name string
 		cost int

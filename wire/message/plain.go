@@ -1,10 +1,9 @@
 package message
 
 import (
+	"encoding/binary"
 	"math"
 	"time"
-
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // Limits of names and of the echoed id; each is refused with a code.
@@ -51,7 +50,7 @@ func ParseRequest(body []byte) (r Request, err *Error) {
 		if !ok {
 			return r, Errorf(Malformed, "a key of the request map is not a string")
 		}
-		if e := r.set(string(name), value); e != nil {
+		if e := r.set(name, value); e != nil {
 			err = e // keep reading: a later "id" lets the answer find its caller
 		}
 	}
@@ -63,9 +62,9 @@ func ParseRequest(body []byte) (r Request, err *Error) {
 
 var requestKeys = []string{"method", "args", "kwargs", "id", "timeout", "idempotent", "idempotency_key", "priority"}
 
-func (r *Request) set(name string, value []byte) *Error {
+func (r *Request) set(name, value []byte) *Error {
 	isNil := value[0] == 0xc0
-	switch name {
+	switch string(name) {
 	case "method":
 		m, ok := stringBytes(value)
 		if !ok || len(m) == 0 || len(m) > MaxMethodName {
@@ -100,9 +99,10 @@ func (r *Request) set(name string, value []byte) *Error {
 			r.Timeout = max(time.Duration(s*float64(time.Second)), time.Millisecond)
 		}
 	case "idempotent":
-		if unmarshal(value, &r.Idempotent) != nil {
+		if c := value[0]; !isNil && c != 0xc2 && c != 0xc3 {
 			return Errorf(BadArgs, `"idempotent" must be true or false`)
 		}
+		r.Idempotent = value[0] == 0xc3
 	case "idempotency_key":
 		k, ok := stringBytes(value)
 		if !isNil && (!ok || len(k) > MaxIdempotencyKey) {
@@ -117,12 +117,11 @@ func (r *Request) set(name string, value []byte) *Error {
 		}
 		r.Priority = p
 	default:
-		return Errorf(Malformed, "the request has an unknown key %q%s", trim(name), DidYouMean(trim(name), requestKeys))
+		short := string(name[:min(len(name), 64)])
+		return Errorf(Malformed, "the request has an unknown key %q%s", short, DidYouMean(short, requestKeys))
 	}
 	return nil
 }
-
-func trim(s string) string { return s[:min(len(s), 64)] }
 
 func isArray(b []byte) bool {
 	return len(b) > 0 && (b[0] >= 0x90 && b[0] <= 0x9f || b[0] == 0xdc || b[0] == 0xdd)
@@ -177,7 +176,8 @@ func appendReply(dst, id []byte, key string, value []byte) []byte {
 	return append(dst, value...)
 }
 
-// Reply is a plain worker's answer. Exactly one of Result and Err is set.
+// Reply is a plain worker's answer. Exactly one of Result and Err is set: an
+// error that is not nil counts, whatever result stands beside it.
 type Reply struct {
 	ID     []byte
 	Result []byte // one msgpack value, aliasing the parsed body
@@ -214,7 +214,10 @@ func ParseReply(body []byte) (Reply, *Error) {
 			}
 		}
 	}
-	if r.Result == nil && r.Err == nil {
+	switch {
+	case r.Err != nil:
+		r.Result = nil
+	case r.Result == nil:
 		return r, malformedReply()
 	}
 	return r, nil
@@ -238,6 +241,5 @@ func appendString(dst []byte, s string) []byte {
 }
 
 func appendFloat(dst []byte, f float64) []byte {
-	b, _ := msgpack.Marshal(f) // a float64 cannot fail
-	return append(dst, b...)
+	return binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(f))
 }

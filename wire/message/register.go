@@ -2,6 +2,8 @@ package message
 
 import (
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -101,8 +103,8 @@ func Unmarshal(b []byte, v any) error {
 // Validate returns the first reason for which a broker refuses r.
 func (r *Register) Validate() *Error {
 	switch {
-	case len(r.Worker) > MaxWorkerID || len(r.Name) > MaxWorkerID || len(r.Host) > MaxMethodName:
-		return Errorf(Malformed, "the worker's id, name or host is too long")
+	case !isLabel(r.Worker, MaxWorkerID) || !isLabel(r.Name, MaxWorkerID) || !isLabel(r.Host, MaxMethodName) || !isLabel(r.Version, MaxWorkerID):
+		return Errorf(Malformed, "the worker's id, name, host or version is too long, or not printable")
 	case r.Concurrency < 1 || r.Concurrency > MaxConcurrency:
 		return Errorf(Malformed, "concurrency %d is not within 1 to %d", r.Concurrency, MaxConcurrency)
 	case r.Busy < 0 || r.Busy > r.Concurrency:
@@ -110,7 +112,11 @@ func (r *Register) Validate() *Error {
 	case len(r.Methods) > MaxMethods:
 		return Errorf(TooLarge, "%d methods exceed the limit of %d", len(r.Methods), MaxMethods)
 	}
+	names := 0
 	for _, m := range r.Methods {
+		if names += 1 + len(m.Aliases); names > 2*MaxMethods {
+			return Errorf(TooLarge, "the methods have more than %d names and aliases", 2*MaxMethods)
+		}
 		for _, name := range append([]string{m.Name}, m.Aliases...) {
 			if err := CheckMethodName(name); err != nil {
 				return err
@@ -121,6 +127,20 @@ func (r *Register) Validate() *Error {
 		}
 	}
 	return nil
+}
+
+// isLabel reports whether s can stand in a log line or a table: UTF-8 without
+// control characters, of at most limit bytes.
+func isLabel(s string, limit int) bool {
+	if len(s) > limit || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
 }
 
 // ReservedPrefix starts the names that the broker answers itself.
