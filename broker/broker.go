@@ -74,7 +74,7 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 	}
 	b.audit.log = b.log.With("log", "audit")
 	_, _ = rand.Read(b.instance[:]) // never fails
-	b.dispatcher = dispatch.New(dispatch.Config{Limits: limitsOf(cfg)})
+	b.dispatcher = dispatch.New(dispatch.Config{Limits: cfg.DispatchLimits()})
 	if err := b.open(); err != nil {
 		b.close()
 		return nil, err
@@ -85,23 +85,6 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 		return nil, err
 	}
 	return b, nil
-}
-
-// limitsOf returns the part of the configuration that the dispatcher obeys.
-func limitsOf(cfg *Config) dispatch.Limits {
-	return dispatch.Limits{
-		CallsPerKey:   cfg.Limits.CallsPerKey,
-		BytesPerKey:   cfg.Limits.BytesPerKey,
-		Calls:         cfg.Limits.MaxCalls,
-		Bytes:         cfg.Limits.MemoryBudget,
-		MaxMessage:    int(cfg.Limits.MaxMessage),
-		MaxAttempts:   cfg.Dispatch.MaxAttempts,
-		NoWorkerGrace: cfg.Dispatch.NoWorkerGrace,
-		ClientGrace:   cfg.Dispatch.ClientGrace,
-		ClaimGrace:    cfg.Dispatch.ClaimGrace,
-		KeepOutcome:   cfg.Dispatch.IdempotencyWindow,
-		KeepBytes:     cfg.Dispatch.IdempotencyBytes,
-	}
 }
 
 // open loads the keys and opens the endpoints.
@@ -137,7 +120,7 @@ func (b *Broker) open() error {
 
 // listen opens one endpoint.
 func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Listener, error) {
-	security, limits := &b.config.Security, &b.config.Limits
+	security := &b.config.Security
 	a.keys, a.unknownHold = b.keys, max(0, security.UnknownKeyHold)
 	var mechanism zmtp.Mechanism = zmtp.Null{Admit: a.byMetadata}
 	if !security.Insecure {
@@ -151,19 +134,10 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 		SocketType: a.socketType,
 		Mechanism:  mechanism,
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
-		Limits: zmtp.Limits{
-			HandshakeWait: security.HandshakeTimeout,
-			MaxMessage:    int(limits.MaxMessage),
-			MaxFrames:     limits.MaxFrames,
-			MaxPending:    int(limits.SlowPeerBytes),
-			WriteWait:     limits.SlowPeerTimeout,
-		},
+		Limits:     b.config.LinkLimits(),
 	}
-	listener, err := zmtp.Listen(addr, endpoint, zmtp.ListenLimits{
-		MaxUnauthenticated: security.MaxUnauthenticated,
-		MaxConnections:     limits.MaxConnections,
-		FailuresPerSecond:  security.MaxFailedHandshakes,
-	}, func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
+	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
+		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
 		return nil, fmt.Errorf("%w (choose another port in [main], or stop what uses it)", err)
 	}

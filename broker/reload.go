@@ -43,7 +43,9 @@ func (b *Broker) Reload() (*ReloadView, error) {
 			v.Restart = append(v.Restart, name)
 		}
 	}
-	b.dispatcher.SetLimits(limitsOf(next))
+	b.dispatcher.SetLimits(next.DispatchLimits())
+	b.frontend.SetLimits(next.LinkLimits())
+	b.backend.SetLimits(next.LinkLimits())
 	b.supervisor.SetPolicy(next.Supervise)
 	if b.setLevel != nil {
 		if err := b.setLevel(next.Logging.LoggingMode); err != nil {

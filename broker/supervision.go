@@ -2,11 +2,14 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
 	"github.com/servicetools/servicetools/broker/supervise"
+	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -24,6 +27,9 @@ func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
 		Drain:    b.drainWorker,
 		Clone:    supervise.Cloner(cfg, b.backendPort()),
 	})
+	if err := b.lendKey(); err != nil {
+		return nil, err
+	}
 	if !cfg.Workers.AutoStart {
 		return s, nil
 	}
@@ -37,6 +43,20 @@ func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
 		}
 	}
 	return s, nil
+}
+
+// lendKey makes the key that workers of this host use whose configuration names
+// none, on first use.
+func (b *Broker) lendKey() error {
+	if b.config.Security.Insecure || b.config.Workers.WorkerScriptPath == "" {
+		return nil
+	}
+	set := curve.Keyset{PublicDir: b.config.Main.PublicKeysDir, SecretDir: b.config.Main.SecretKeysDir}
+	_, err := set.Generate(curve.Request{Name: "worker", Role: curve.RoleWorker})
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("the key for this host's workers: %w", err)
+	}
+	return nil
 }
 
 // drainWorker asks a worker to leave and returns when it has no calls any

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,13 +38,13 @@ func (l ListenLimits) withDefaults() ListenLimits {
 type Listener struct {
 	// Static after Listen.
 	listener net.Listener
-	config   *Config
 	limits   ListenLimits
 	failed   func(net.Addr, error)
 
-	slots    chan struct{} // one token a connection; full = accept waits
-	doors    chan struct{} // one token a connection in its handshake
-	waiting  waiting       // the same connections, oldest first
+	config   atomic.Pointer[Config] // of connections that are yet to come
+	slots    chan struct{}          // one token a connection; full = accept waits
+	doors    chan struct{}          // one token a connection in its handshake
+	waiting  waiting                // the same connections, oldest first
 	failures failures
 	serving  sync.WaitGroup // one for each connection's goroutine
 }
@@ -63,15 +64,23 @@ func Listen(endpoint string, cfg *Config, limits ListenLimits, failed func(net.A
 		failed = func(net.Addr, error) {}
 	}
 	limits = limits.withDefaults()
-	return &Listener{
+	ln := &Listener{
 		listener: listener,
-		config:   cfg,
 		limits:   limits,
 		failed:   failed,
 		slots:    make(chan struct{}, limits.MaxConnections),
 		doors:    make(chan struct{}, limits.MaxUnauthenticated),
 		failures: failures{perSecond: limits.FailuresPerSecond},
-	}, nil
+	}
+	ln.config.Store(cfg)
+	return ln, nil
+}
+
+// SetLimits changes the limits of connections that are yet to come.
+func (ln *Listener) SetLimits(l Limits) {
+	cfg := *ln.config.Load()
+	cfg.Limits = l
+	ln.config.Store(&cfg)
 }
 
 // Addr returns the address in use.
