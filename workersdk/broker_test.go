@@ -239,6 +239,9 @@ func start(t testing.TB, b *scripted, obj any, change func(*Config), opts ...Opt
 		case <-time.After(patience):
 			t.Errorf("Run does not return; log:\n%s", log)
 		}
+		if testing.Verbose() {
+			t.Logf("log:\n%s", log)
+		}
 	})
 	return r
 }

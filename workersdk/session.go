@@ -48,6 +48,7 @@ func (k *connection) attach(e *message.Envelope) error {
 		w.pool.submit(c)
 	}
 	w.parked = nil
+	w.pokeLocked()
 	interval := message.Beat(r.BeatMillis)
 	k.beats.Go(func() { k.beat(interval) })
 	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.id, "methods", len(w.table.Methods()),
@@ -148,7 +149,7 @@ func backoff(n int) time.Duration {
 }
 
 // stayConnected makes one link after the other until ctx ends or the worker
-// has left. The first try after a lost link is made at once.
+// has left. The first try after a link that lived is made at once.
 func (w *Worker) stayConnected(ctx context.Context) {
 	for troubles := 0; ; {
 		began := time.Now()

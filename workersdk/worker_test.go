@@ -24,6 +24,7 @@ type lab struct {
 	open    chan struct{} // lets gate methods return
 	causes  chan error    // why a context ended
 	runs    atomic.Int64
+	enough  atomic.Bool // ends Spin
 }
 
 func newLab() *lab {
@@ -77,9 +78,11 @@ func (l *lab) Fail(kind string) error {
 func (l *lab) Panic(v string)     { panic(v) }
 func (l *lab) Goexit()            { runtime.Goexit() }
 func (l *lab) Large(n int) []byte { return make([]byte, n) }
-func (l *lab) Spin(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		_ = l
+
+// Spin never yields until the test says so.
+func (l *lab) Spin() {
+	l.entered <- "spin"
+	for !l.enough.Load() {
 	}
 }
 func (l *lab) Count(n int) iter.Seq[int] {
@@ -332,13 +335,17 @@ func TestWorker_progressIsLossy(t *testing.T) {
 func TestWorker_busyIsNotSilent(t *testing.T) {
 	leakCheck(t)
 	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	b.beat = 40 * time.Millisecond
-	start(t, b, newLab(), func(c *Config) { c.Concurrency = 2 })
+	b.beat = 200 * time.Millisecond
+	l := newLab()
+	start(t, b, l, func(c *Config) { c.Concurrency = 2 })
 	p := b.worker()
-	p.call(1, "spin", int64(200*time.Millisecond))
-	p.call(2, "spin", int64(200*time.Millisecond))
+	p.call(1, "spin")
+	p.call(2, "spin")
+	receive(t, l.entered, "a method")
+	receive(t, l.entered, "a method")
 	before := p.link.LastRead()
-	until(t, "a sign of life while all methods spin", func() bool { return p.link.LastRead().After(before.Add(b.beat)) })
+	until(t, "a sign of life while all methods spin", func() bool { return p.link.LastRead().After(before) })
+	l.enough.Store(true)
 	for range 2 {
 		if e := p.next(); e.Kind != message.KindResult {
 			t.Errorf("got %v", e.Kind)
