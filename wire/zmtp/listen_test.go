@@ -361,7 +361,7 @@ func TestDial_namesTheStep(t *testing.T) {
 	plain := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: refusing}, ListenLimits{})
 	other := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: named{Null{}, "PLAIN"}}, ListenLimits{})
 	mute := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: slowMechanism{computing: make(chan struct{}, 1), proceed: make(chan struct{})}}, ListenLimits{})
-	t.Cleanup(func() { close(mute.config.Mechanism.(slowMechanism).proceed) })
+	t.Cleanup(func() { close(mute.config.Load().Mechanism.(slowMechanism).proceed) })
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
