@@ -63,7 +63,7 @@ func TestImports_runOneWay(t *testing.T) {
 		for _, spec := range file.Imports {
 			name := strings.Trim(spec.Path.Value, `"`)
 			switch sibling, ours := strings.CutPrefix(name, prefix); {
-			case name == "testing" || name == "C" && module != "integration":
+			case (name == "testing" || name == "C") && module != "integration":
 				t.Errorf("%s imports %s", path, name)
 			case ours && !allowed(sibling, append(mayImport[module], module)):
 				t.Errorf("%s imports %s: the modules' imports run one way (docs/adr/0001)", path, sibling)
