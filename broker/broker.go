@@ -216,7 +216,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.dispatcher.EndDrain()
 	own.stop()
 	stopAccepting()
-	b.links.each(func(link *zmtp.Link, _ identity) { link.Finish() })
+	b.links.finish()
 	endpoints.Wait()
 	if b.keys != nil {
 		b.keys.Close()
@@ -287,6 +287,13 @@ func (b *Broker) serveBackend(link *zmtp.Link) {
 
 func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve func() error) {
 	b.links.add(link, who)
+	if b.keys != nil {
+		// The key may have been revoked between its admission and now, when
+		// nobody saw the link yet.
+		if _, status := b.keys.Lookup(who.entry.Key); status != keyring.Admitted {
+			b.links.revoke(who.entry.Key)
+		}
+	}
 	b.audit.admitted(endpoint, &who)
 	err := serve()
 	b.links.remove(link)

@@ -11,8 +11,9 @@ import (
 
 // links holds every live link, for liveness, revocation and the end.
 type links struct {
-	mu   sync.Mutex
-	live map[*zmtp.Link]identity // guarded by mu
+	mu     sync.Mutex
+	live   map[*zmtp.Link]identity // guarded by mu
+	ending bool                    // what is added now is finished at once; guarded by mu
 }
 
 func (l *links) add(link *zmtp.Link, i identity) {
@@ -22,6 +23,18 @@ func (l *links) add(link *zmtp.Link, i identity) {
 		l.live = make(map[*zmtp.Link]identity)
 	}
 	l.live[link] = i
+	if l.ending {
+		link.Finish()
+	}
+}
+
+// finish ends every link, also those that are yet to be added, once what is
+// queued for it has left.
+func (l *links) finish() {
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
+	l.each(func(link *zmtp.Link, _ identity) { link.Finish() })
 }
 
 func (l *links) remove(link *zmtp.Link) {
