@@ -1,14 +1,15 @@
 package curve
 
 import (
+	"crypto/ecdh"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
 
-	"golang.org/x/crypto/curve25519"
 	"golang.org/x/crypto/nacl/secretbox"
+	//lint:ignore SA1019 NaCl's box itself takes its HSalsa20 from here
 	"golang.org/x/crypto/salsa20/salsa"
 )
 
@@ -73,14 +74,18 @@ func (r *received) accept(counter uint64) error {
 
 // sharedKey is what a public key and another pair's secret key have in common,
 // the precomputed key of NaCl's crypto_box. Computing it costs a scalar
-// multiplication (about 0.1 ms); using it costs none.
+// multiplication (about 0.06 ms); using it costs none.
 type sharedKey [keySize]byte
 
 // compute sets k for boxes between the owner of secret and the owner of public.
 // It refuses the public keys of low order, for which every secret gives the
 // same key, and with them the zero key.
-func (k *sharedKey) compute(public *PublicKey, secret *[keySize]byte) error {
-	point, err := curve25519.X25519(secret[:], public[:])
+func (k *sharedKey) compute(public *PublicKey, secret *ecdh.PrivateKey) error {
+	remote, err := ecdh.X25519().NewPublicKey(public[:])
+	if err != nil {
+		return err
+	}
+	point, err := secret.ECDH(remote)
 	if err != nil {
 		return errLowOrder
 	}
@@ -104,23 +109,21 @@ func (k *sharedKey) open(dst, box []byte, n nonce) ([]byte, error) {
 	return plain, nil
 }
 
-// transientKey is the key pair of one side of one connection, C' or S'.
-type transientKey struct {
-	public PublicKey
-	secret [keySize]byte
-}
-
-// generate makes the pair. The owner wipes the secret when the handshake ends.
-func (t *transientKey) generate(random io.Reader) error {
-	if err := fill(random, t.secret[:]); err != nil {
-		return err
+// newPrivateKey makes a key pair. Its secret cannot be wiped, for crypto/ecdh
+// keeps it to itself; it is used all the same, since it computes the public half
+// once and not with every shared key, as x/crypto does: a handshake costs half.
+// A transient key is dropped with its handshake, and so does not outlive it long.
+func newPrivateKey(random io.Reader) (*ecdh.PrivateKey, error) {
+	var secret [keySize]byte
+	if err := fill(random, secret[:]); err != nil {
+		return nil, err
 	}
-	public, err := curve25519.X25519(t.secret[:], curve25519.Basepoint)
+	key, err := ecdh.X25519().NewPrivateKey(secret[:])
+	clear(secret[:])
 	if err != nil {
-		return fmt.Errorf("curve: making a transient key: %w", err)
+		return nil, fmt.Errorf("curve: making a key: %w", err)
 	}
-	t.public = PublicKey(public)
-	return nil
+	return key, nil
 }
 
 func fill(random io.Reader, b []byte) error {

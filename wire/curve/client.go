@@ -1,6 +1,7 @@
 package curve
 
 import (
+	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -29,8 +30,8 @@ type clientSide struct {
 	client *Client
 	random io.Reader
 
-	transient transientKey // c', C'
-	server    PublicKey    // S'
+	transient *ecdh.PrivateKey // c', C'
+	server    PublicKey        // S'
 	cookie    [cookieSize]byte
 	hello     sharedKey // (c', S): HELLO, WELCOME
 	session   sharedKey // (c', S'): INITIATE, READY, MESSAGE
@@ -108,10 +109,12 @@ func (c *Client) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 
 // sealHello makes C:HELLO.
 func (h *clientSide) sealHello(m *hello) error {
-	if err := h.transient.generate(h.random); err != nil {
+	transient, err := newPrivateKey(h.random)
+	if err != nil {
 		return err
 	}
-	if err := h.hello.compute(&h.client.ServerKey, &h.transient.secret); err != nil {
+	h.transient = transient
+	if err := h.hello.compute(&h.client.ServerKey, h.transient); err != nil {
 		return fmt.Errorf("server key: %w", err)
 	}
 	n, err := h.sent.next()
@@ -120,7 +123,7 @@ func (h *clientSide) sealHello(m *hello) error {
 	}
 	copy(m[:], nameHello)
 	m.version()[0] = 1
-	*m.client() = h.transient.public
+	*m.client() = PublicKey(h.transient.PublicKey().Bytes())
 	m.setNonce(n)
 	// Box [64 zeros](C'->S)
 	var zeros [signatureSize]byte
@@ -147,7 +150,7 @@ func (h *clientSide) openWelcome(body []byte) error {
 
 // sealInitiate makes C:INITIATE.
 func (h *clientSide) sealInitiate(local zmtp.Metadata) ([]byte, error) {
-	if err := h.session.compute(&h.server, &h.transient.secret); err != nil {
+	if err := h.session.compute(&h.server, h.transient); err != nil {
 		return nil, fmt.Errorf("WELCOME: %w", err)
 	}
 	var v vouch
@@ -179,7 +182,7 @@ func (h *clientSide) sealVouch(v *vouch) error {
 		return err
 	}
 	// Box [C' + S](C->S')
-	plain := append(h.transient.public[:], h.client.ServerKey[:]...)
+	plain := append(h.transient.PublicKey().Bytes(), h.client.ServerKey[:]...)
 	h.vouched.seal(v.box()[:0], plain, longNonce(prefixVouch, v.nonce()))
 	return nil
 }
@@ -207,7 +210,7 @@ func (h *clientSide) openReady(body []byte) (zmtp.Metadata, error) {
 
 // wipe forgets what only the handshake needs.
 func (h *clientSide) wipe() {
-	clear(h.transient.secret[:])
+	h.transient = nil
 	clear(h.cookie[:])
 	clear(h.hello[:])
 	clear(h.session[:])

@@ -64,7 +64,7 @@ func (f *forger) Handshake(conn zmtp.Commands, local zmtp.Metadata) (zmtp.Securi
 }
 
 func (f *forger) sealInitiate(h *clientSide, local zmtp.Metadata) []byte {
-	if err := h.session.compute(&h.server, &h.transient.secret); err != nil {
+	if err := h.session.compute(&h.server, h.transient); err != nil {
 		panic(err)
 	}
 	if err := h.vouched.compute(&h.server, f.Key.key()); err != nil {
@@ -73,7 +73,7 @@ func (f *forger) sealInitiate(h *clientSide, local zmtp.Metadata) []byte {
 	if f.anonymous {
 		h.vouched = anonymousKey()
 	}
-	vouched := append(h.transient.public[:], f.ServerKey[:]...)
+	vouched := append(h.transient.PublicKey().Bytes(), f.ServerKey[:]...)
 	if f.vouch != nil {
 		vouched = f.vouch(vouched)
 	}

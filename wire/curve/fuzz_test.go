@@ -29,7 +29,7 @@ func midway(f *testing.F) (*clientSide, *serverSide) {
 		func() error { return s.openHello(greet[:]) },
 		func() error { return s.sealWelcome(&reply) },
 		func() error { return c.openWelcome(reply[:]) },
-		func() error { return c.session.compute(&c.server, &c.transient.secret) },
+		func() error { return c.session.compute(&c.server, c.transient) },
 		func() error { return c.vouched.compute(&c.server, client.Key.key()) },
 	} {
 		if err := step(); err != nil {
@@ -75,7 +75,7 @@ func FuzzCommands(f *testing.F) {
 // knows the server's key can. Whoever is admitted has proven its key.
 func FuzzInitiate(f *testing.F) {
 	client, server := midway(f)
-	honest := append(client.transient.public[:], client.client.ServerKey[:]...)
+	honest := append(client.transient.PublicKey().Bytes(), client.client.ServerKey[:]...)
 	key := client.client.Key.Public()
 	f.Add(key[:], honest, clientMetadata.Append(nil), uint64(2))
 	f.Add(key[:], honest, []byte{1, 'a', 0xff, 0xff, 0xff, 0xff}, uint64(1))
@@ -114,7 +114,7 @@ func FuzzReady(f *testing.F) {
 // FuzzMessage puts arbitrary bytes into the box of a MESSAGE.
 func FuzzMessage(f *testing.F) {
 	client, server := midway(f)
-	if err := server.session.compute(&server.client, &server.transient.secret); err != nil {
+	if err := server.session.compute(&server.client, server.transient); err != nil {
 		f.Fatal(err)
 	}
 	f.Add([]byte{0}, uint64(3))

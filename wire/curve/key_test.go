@@ -25,7 +25,7 @@ func TestSecretKey_knownAnswer(t *testing.T) {
 		t.Errorf("got pair %s and %s", k.RevealZ85(), k.Public())
 	}
 	const inHex = "8e0bdd697628b91d8f245587ee95c5b04d48963f79259877b49cd9063aead3b7"
-	if got := hex.EncodeToString(k.key()[:]); got != inHex {
+	if got := hex.EncodeToString(k.key().Bytes()); got != inHex {
 		t.Errorf("secret is %s", got)
 	}
 }
@@ -54,8 +54,8 @@ func TestSecretKey_printsNowhere(t *testing.T) {
 		}
 		out.Write(text)
 	}
-	decimal := strings.Trim(fmt.Sprint(k.key()[:]), "[]")
-	for _, form := range []string{k.RevealZ85(), hex.EncodeToString(k.key()[:]), decimal[:20]} {
+	decimal := strings.Trim(fmt.Sprint(k.key().Bytes()), "[]")
+	for _, form := range []string{k.RevealZ85(), hex.EncodeToString(k.key().Bytes()), decimal[:20]} {
 		if strings.Contains(strings.ToLower(out.String()), strings.ToLower(form)) {
 			t.Errorf("the secret is printed as %s", form)
 		}

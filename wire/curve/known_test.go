@@ -34,8 +34,8 @@ func transcript(t *testing.T) string {
 	client := &Client{Key: key(), ServerKey: server.Key.Public(), random: rand.NewChaCha8([32]byte{2})}
 	var lines []string
 	add := func(name string, value []byte) { lines = append(lines, fmt.Sprintf("%s %x\n", name, value)) }
-	add("s", server.Key.key()[:])
-	add("c", client.Key.key()[:])
+	add("s", server.Key.key().Bytes())
+	add("c", client.Key.key().Bytes())
 	// X25519 clamps what the sources give first; that is c' and s'.
 	var transient [32]byte
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(transient[:])

@@ -1,13 +1,11 @@
 package curve
 
 import (
+	"crypto/ecdh"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-
-	"golang.org/x/crypto/curve25519"
 )
 
 // SecretKey is a permanent secret key, c or s, with its public key. Every way
@@ -17,7 +15,7 @@ type SecretKey struct {
 	// key is a function for two reasons: == is not constant-time, so it must not
 	// compile; and fmt cannot call the methods of an unexported field of somebody
 	// else's struct, where it prints even what pointers point to, but no function.
-	key    func() *[keySize]byte
+	key    func() *ecdh.PrivateKey
 	public PublicKey
 }
 
@@ -27,36 +25,36 @@ const redacted = "[secret]"
 func GenerateKey() SecretKey {
 	k, err := generateKey(rand.Reader)
 	if err != nil {
-		panic("curve: " + err.Error()) // crypto/rand never fails, and its keys have a public half
+		panic(err) // crypto/rand never fails
 	}
 	return k
 }
 
 func generateKey(random io.Reader) (SecretKey, error) {
-	var key [keySize]byte
-	if _, err := io.ReadFull(random, key[:]); err != nil {
-		return SecretKey{}, fmt.Errorf("curve: reading randomness: %w", err)
+	key, err := newPrivateKey(random)
+	if err != nil {
+		return SecretKey{}, err
 	}
-	return newSecretKey(&key)
+	return newSecretKey(key), nil
 }
 
-// newSecretKey takes key over.
-func newSecretKey(key *[keySize]byte) (SecretKey, error) {
-	public, err := curve25519.X25519(key[:], curve25519.Basepoint)
-	if err != nil {
-		return SecretKey{}, errors.New("curve: a secret key has no public half")
-	}
-	return SecretKey{key: func() *[keySize]byte { return key }, public: PublicKey(public)}, nil
+func newSecretKey(key *ecdh.PrivateKey) SecretKey {
+	return SecretKey{key: func() *ecdh.PrivateKey { return key }, public: PublicKey(key.PublicKey().Bytes())}
 }
 
 // ParseSecretKey reads the 40 characters of Z85 that RevealZ85 writes. Its
 // errors do not repeat the text.
 func ParseSecretKey(text string) (SecretKey, error) {
-	var key [keySize]byte
-	if err := decodeZ85(&key, text); err != nil {
+	var secret [keySize]byte
+	if err := decodeZ85(&secret, text); err != nil {
 		return SecretKey{}, err
 	}
-	return newSecretKey(&key)
+	key, err := ecdh.X25519().NewPrivateKey(secret[:])
+	clear(secret[:])
+	if err != nil {
+		return SecretKey{}, fmt.Errorf("curve: secret key: %w", err)
+	}
+	return newSecretKey(key), nil
 }
 
 // RevealZ85 returns the secret itself in Z85, to be written to a file of mode
@@ -65,7 +63,9 @@ func (k SecretKey) RevealZ85() string {
 	if k.IsZero() {
 		return ""
 	}
-	return encodeZ85(k.key())
+	secret := k.key().Bytes()
+	defer clear(secret)
+	return encodeZ85((*[keySize]byte)(secret))
 }
 
 // Public returns the public half of the pair.
@@ -79,7 +79,7 @@ func (k SecretKey) Equal(other SecretKey) bool {
 	if k.IsZero() || other.IsZero() {
 		return k.IsZero() && other.IsZero()
 	}
-	return equal(k.key()[:], other.key()[:])
+	return k.key().Equal(other.key())
 }
 
 // String returns "[secret]".

@@ -1,6 +1,7 @@
 package curve
 
 import (
+	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -47,8 +48,8 @@ type serverSide struct {
 	server *Server
 	random io.Reader
 
-	transient transientKey // s', S'
-	client    PublicKey    // C'
+	transient *ecdh.PrivateKey // s', S'
+	client    PublicKey        // C'
 	cookie    [cookieSize]byte
 	hello     sharedKey // (s, C'): HELLO, WELCOME
 	session   sharedKey // (s', C'): INITIATE, READY, MESSAGE
@@ -148,9 +149,11 @@ func (h *serverSide) openHello(body []byte) error {
 // the connection's own state, as libzmq does, so the cookie has only to be
 // unguessable and bound to the connection: it is random, and compared.
 func (h *serverSide) sealWelcome(m *welcome) error {
-	if err := h.transient.generate(h.random); err != nil {
+	transient, err := newPrivateKey(h.random)
+	if err != nil {
 		return err
 	}
+	h.transient = transient
 	if err := fill(h.random, h.cookie[:]); err != nil {
 		return err
 	}
@@ -160,7 +163,7 @@ func (h *serverSide) sealWelcome(m *welcome) error {
 	copy(m[:], nameWelcome)
 	// Box [S' + cookie](S->C')
 	var plain [keySize + cookieSize]byte
-	copy(plain[:], h.transient.public[:])
+	copy(plain[:], h.transient.PublicKey().Bytes())
 	copy(plain[keySize:], h.cookie[:])
 	h.hello.seal(m.box()[:0], plain[:], longNonce(prefixWelcome, m.nonce()))
 	return nil
@@ -181,7 +184,7 @@ func (h *serverSide) openInitiate(body []byte, peer *zmtp.Security) error {
 	}
 
 	// Box [C + vouch + metadata](C'->S')
-	if err := h.session.compute(&h.client, &h.transient.secret); err != nil {
+	if err := h.session.compute(&h.client, h.transient); err != nil {
 		return fmt.Errorf("INITIATE: %w", err)
 	}
 	plain, err := h.session.open(nil, m.box(), shortNonce(prefixInitiate, m.nonce()))
@@ -205,7 +208,7 @@ func (h *serverSide) openInitiate(body []byte, peer *zmtp.Security) error {
 // to whoever runs the first. (hazards A3.6)
 func (h *serverSide) openVouch(v *vouch, key *PublicKey) error {
 	// Box [C' + S](C->S')
-	if err := h.vouched.compute(key, &h.transient.secret); err != nil {
+	if err := h.vouched.compute(key, h.transient); err != nil {
 		return fmt.Errorf("vouch: %w", err)
 	}
 	var room [2 * keySize]byte
@@ -235,7 +238,7 @@ func (h *serverSide) sealReady(local zmtp.Metadata) ([]byte, error) {
 
 // wipe forgets what only the handshake needs.
 func (h *serverSide) wipe() {
-	clear(h.transient.secret[:])
+	h.transient = nil
 	clear(h.cookie[:])
 	clear(h.hello[:])
 	clear(h.session[:])
