@@ -189,8 +189,8 @@ func (w *Worker) Drain() {
 	w.d.mu.Lock()
 	defer w.d.mu.Unlock()
 	if !w.gone && !w.draining {
-		w.d.drainLocked(w)
 		w.sink.Drain()
+		w.d.drainLocked(w)
 	}
 }
 
@@ -200,8 +200,8 @@ func (d *Dispatcher) DrainWorker(id string) bool {
 	defer d.mu.Unlock()
 	w := d.workers[id]
 	if w != nil && !w.draining {
-		d.drainLocked(w)
 		w.sink.Drain()
+		d.drainLocked(w)
 	}
 	return w != nil
 }
