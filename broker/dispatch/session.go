@@ -240,7 +240,7 @@ func (d *Dispatcher) Revoke(key string, reason *message.Error) {
 	})
 	for _, w := range d.workers {
 		if w.key == key {
-			w.sink.Close(reason)
+			w.cutLocked(reason)
 		}
 	}
 }

@@ -148,7 +148,7 @@ func (d *Dispatcher) ownLocked(c *call, s *Session, number uint64, r *Request) {
 func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *message.Error) {
 	d.refused[e.Code]++
 	d.stats.Refused++
-	if r.Resubmit && e.Execution() == message.NotExecuted {
+	if e.Execution() == message.NotExecuted && e.Code != message.IdempotencyClash && d.mayHaveRunLocked(s.client.key, r) {
 		copied := *e
 		e = copied.WithExecution(message.MaybeExecuted)
 	}

@@ -206,6 +206,15 @@ func (d *Dispatcher) DrainWorker(id string) bool {
 	return w != nil
 }
 
+// cutLocked closes the worker's connection; Lost will follow.
+func (w *Worker) cutLocked(reason *message.Error) {
+	w.sink.Close(reason)
+	if !w.draining {
+		w.draining = true
+		w.d.shutLocked(w, w.d.clock())
+	}
+}
+
 func (d *Dispatcher) drainLocked(w *Worker) {
 	if !w.draining {
 		w.draining = true
