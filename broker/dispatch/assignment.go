@@ -122,7 +122,7 @@ func (d *Dispatcher) abandonLocked(a *assignment) {
 // expireLocked cuts a plain worker that has not answered an abandoned call.
 func (a *assignment) expireLocked(d *Dispatcher, _ instant) {
 	if a.call == nil {
-		a.worker.sink.Close(errSilentWorker)
+		a.worker.cutLocked(errSilentWorker)
 	}
 }
 

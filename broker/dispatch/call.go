@@ -60,6 +60,7 @@ type call struct {
 	progress []byte // the latest
 
 	// How it ended.
+	replay  bool         // this connection has not got the parts
 	kind    message.Kind // KindResult or KindError
 	outcome []byte
 }

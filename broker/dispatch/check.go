@@ -93,6 +93,7 @@ func (a *audit) session(s *Session) {
 		a.expect(c.state == ended, "call %d in the outbox is %v", c.origin.Number, c.state)
 		a.hold(c)
 	}
+	a.expect(s.sent <= n && (s.unsent == nil) == (s.sent == n), "an outbox of %d has %d sent, the next is %v", n, s.sent, s.unsent)
 	a.expect(n == s.outbox.len, "an outbox has %d outcomes, not %d", n, s.outbox.len)
 }
 

@@ -35,6 +35,19 @@ func (d *Dispatcher) recordLocked(client string, m *method, r *Request) (*record
 	return known, nil
 }
 
+// mayHaveRunLocked reports whether a request that is refused now may have run
+// earlier: under its own number at another broker, or under its key here.
+func (d *Dispatcher) mayHaveRunLocked(client string, r *Request) bool {
+	if r.Resubmit || len(r.Key) == 0 {
+		return r.Resubmit
+	}
+	method := string(r.Method)
+	if m := d.methods[method]; m != nil {
+		method = m.info.Name
+	}
+	return d.records[recordName{client, method, string(r.Key)}] != nil
+}
+
 // holdKeyLocked makes c the holder of its idempotency key if nobody is.
 func (d *Dispatcher) holdKeyLocked(c *call, r *Request) {
 	name := recordName{c.client.key, c.method.info.Name, string(r.Key)}

@@ -247,3 +247,27 @@ func TestDrain_brokerEndsQueuedCallsAsNotExecuted(t *testing.T) {
 		t.Fatal(c.outcomes)
 	}
 }
+
+func TestLost_notHandedOverButTooLate(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "echo")
+	c := w.client("k")
+	c.call("echo", timeout(time.Second))
+	w.serve(1, "echo")
+	w.now = w.now.Add(2 * time.Second)
+	s.loseAt(0)
+	c.got("1:deadline_in_queue/no")
+}
+
+// Calls of a lost worker go ahead of those that came after them, in their order.
+func TestLost_requeuedInOrder(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(4, "echo")
+	c := w.client("k")
+	for range 8 {
+		c.call("echo")
+	}
+	s.loseAt(0)
+	next := w.serve(8, "echo")
+	next.has("1/1", "2/1", "3/1", "4/1", "5/1", "6/1", "7/1", "8/1")
+}

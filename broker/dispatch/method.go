@@ -43,11 +43,6 @@ func (m *method) served() bool {
 	return false
 }
 
-// claimed reports whether an SDK worker serves m now.
-func (m *method) claimed() bool {
-	return len(m.members) > 0 && m.members[0].pool.id != ""
-}
-
 // rankedLocked tells the pools that the head of m's queue may have changed.
 func (m *method) rankedLocked() {
 	for _, mb := range m.members {
@@ -105,9 +100,8 @@ func (m *method) declareLocked() {
 // maxUnknown is how many idle names that only plain workers serve are remembered.
 const maxUnknown = 1024
 
-// release is called when an accepted call of m has ended.
-func (m *method) release(d *Dispatcher) {
-	m.calls--
+// tidyLocked forgets m if it was only a name that a caller used.
+func (d *Dispatcher) tidyLocked(m *method) {
 	if m.calls == 0 && !m.known && (d.catchAll.open == 0 || d.unknown > maxUnknown) {
 		d.forgetMethodLocked(m)
 	}
@@ -140,19 +134,26 @@ func (d *Dispatcher) forgetMethodLocked(m *method) {
 	}
 }
 
-// findLocked returns the method of that name, or nil when it is not known. A
-// name that nobody ever served is known while plain workers are there, which
-// serve anything, and in the grace after the start or after the last plain
-// worker has left, when its workers may be on their way back.
-func (d *Dispatcher) findLocked(name []byte, now instant) *method {
+// findLocked returns the method of that name if the client may call it. A name
+// that nobody ever served is a method while plain workers are there, which serve
+// anything, and in the grace after the start or after the last plain worker has
+// left, when its workers may be on their way back.
+func (d *Dispatcher) findLocked(name []byte, by *ClientConfig, now instant) (*method, *message.Error) {
 	m := d.methods[string(name)]
-	if m == nil && (d.catchAll.open > 0 || now < d.reserve.add(d.limits.NoWorkerGrace)) {
+	switch {
+	case m != nil && !by.may(m), m == nil && by.May != nil && !by.May(string(name)):
+		return nil, message.Errorf(message.Unauthorized,
+			"the key may not call method %q; add it to the methods of the key's file", name)
+	case m == nil && d.catchAll.open == 0 && now >= d.reserve.add(d.limits.NoWorkerGrace),
+		m == nil && message.CheckMethodName(string(name)) != nil:
+		return nil, d.noSuchMethodLocked(string(name), by.May)
+	case m == nil:
 		m = d.newMethodLocked(string(name))
 	}
-	if m != nil && len(m.members) == 0 {
+	if len(m.members) == 0 {
 		d.routeLocked(m)
 	}
-	return m
+	return m, nil
 }
 
 func (d *Dispatcher) newMethodLocked(name string) *method {

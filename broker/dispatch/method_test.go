@@ -212,3 +212,48 @@ func TestSnapshots(t *testing.T) {
 		t.Fatalf("%+v", e)
 	}
 }
+
+// An allow list that names one spelling allows the method.
+func TestMethod_allowListNamesAnAlias(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.register(&message.Register{Worker: "go", Concurrency: 9, Methods: []message.Method{
+		{Name: "ReturnNonSense", Aliases: []string{"return_non_sense"}}, {Name: "other"},
+	}})
+	c := w.client("k")
+	c.config.May = func(m string) bool { return m == "return_non_sense" }
+	c.attach(0)
+	c.call("ReturnNonSense")
+	c.call("return_non_sense")
+	c.call("other")
+	c.call("nobody")
+	s.has("1/1", "2/1")
+	c.got("3:unauthorized/no", "4:unauthorized/no")
+}
+
+// Names that belong to the broker never reach a plain worker.
+func TestMethod_reservedNamesAreNotForPlainWorkers(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.servePlain()
+	c := w.client("k")
+	c.call("broker.stop")
+	c.call("two words")
+	c.got("1:no_such_method/no", "2:no_such_method/no")
+	s.has()
+}
+
+func TestMethod_floodOfWrongNamesGetsNoHints(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	w.serve(1, "echo")
+	c := w.client("k")
+	for range 50 {
+		c.call("ecko")
+	}
+	if c.lastError().Details["nearest"] != nil {
+		t.Fatal("each of many wrong names is compared with all methods")
+	}
+	w.pass(10 * time.Millisecond)
+	c.call("ecko")
+	if c.lastError().Details["nearest"] == nil {
+		t.Fatal("no hint")
+	}
+}

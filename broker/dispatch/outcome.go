@@ -25,7 +25,8 @@ func (d *Dispatcher) endLocked(c *call, o *answer) {
 		c.method.failed++
 	}
 	d.dropBodyLocked(c)
-	c.method.release(d)
+	c.method.calls--
+	d.tidyLocked(c.method)
 	if c.record != nil {
 		d.settleLocked(c, o)
 	}
@@ -54,8 +55,46 @@ func (d *Dispatcher) deliverLocked(c *call, kind message.Kind, body []byte) {
 	d.chargeLocked(c, int64(len(body)))
 	delete(s.numbers, c.origin.Number)
 	s.outbox.push(c)
-	if s.sink != nil {
+	if s.unsent == nil {
+		s.unsent = c
+	}
+	s.sendLocked()
+}
+
+// outcomeWindow is how many bytes of outcomes may be on their way to a client
+// that has not acknowledged them. More than that waits here, and not in the
+// link, which would take a client that reads slowly for one that does not.
+const outcomeWindow = 4 << 20
+
+// sendLocked sends the outcomes that are due on this connection, in order.
+func (s *Session) sendLocked() {
+	for s.sink != nil && s.unsent != nil && (s.flight == 0 || s.flight+len(s.unsent.outcome) <= outcomeWindow) {
+		c := s.unsent
+		if c.replay {
+			s.replayPartsLocked(c)
+			c.replay = false
+		}
 		s.outcomeLocked(c, c.outcome)
+		s.unsent = c.next
+		s.sent++
+		s.flight += len(c.outcome) + message.HeaderSize
+	}
+}
+
+// ackLocked forgets the outcomes up to the given count of the session.
+func (s *Session) ackLocked(count uint64) {
+	for s.acked < count {
+		c := s.outbox.first
+		if s.sent > 0 {
+			s.sent--
+			s.flight -= len(c.outcome) + message.HeaderSize
+		}
+		if s.unsent == c {
+			s.unsent = c.next
+		}
+		s.outbox.remove(c)
+		s.acked++
+		s.d.recycleLocked(c)
 	}
 }
 

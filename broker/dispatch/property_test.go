@@ -56,14 +56,15 @@ type model struct {
 	d       *dispatch.Dispatcher
 	clients []*modelClient
 	workers []*modelWorker
-	gone    []*modelSlot // slots of lost workers, for late answers
-	count   int          // makes results distinct
-	drained bool
+	gone    []*modelSlot          // slots of lost workers, for late answers
+	works   map[string]*modelWork // by idempotency key
+	count   int                   // makes results distinct
 }
 
 // modelClient is an SDK's client: it keeps what it sent until it has an outcome.
 type modelClient struct {
 	m        *model
+	plain    bool // a plain peer: its session is its connection
 	id       message.SessionID
 	config   dispatch.ClientConfig
 	session  *dispatch.Session
@@ -77,16 +78,20 @@ type modelClient struct {
 
 // modelCall is a call as its client and the workers know it.
 type modelCall struct {
-	client     *modelClient
-	request    dispatch.Request
-	sent       bool // a broker may hold it
+	client    *modelClient
+	request   dispatch.Request
+	sent      bool      // a broker may hold it
+	deadline  time.Time // zero = none
+	cancelled bool
+	*modelWork
+}
+
+// modelWork is what is done once for a call, or for all calls of one idempotency key.
+type modelWork struct {
 	idempotent bool
-	deadline   time.Time       // zero = none
 	attempts   int             // the highest that a worker got
 	reached    int             // workers that may have got it
 	results    map[string]bool // what they answered
-	outcomes   int
-	cancelled  bool
 }
 
 type modelSink struct {
@@ -103,6 +108,7 @@ type modelWorker struct {
 	slots   []*modelSlot
 	offset  uint64
 	size    int
+	plain   bool
 	drained bool
 	closed  bool
 }
@@ -120,8 +126,8 @@ type modelSlot struct {
 func newModel(t *rapid.T) *model {
 	m := &model{t: t, now: time.Unix(1e6, 0)}
 	m.start()
-	for i := range 3 {
-		c := &modelClient{m: m, config: dispatch.ClientConfig{Key: fmt.Sprint("key", i%2)}, calls: make(map[uint64]*modelCall)}
+	for i := range 4 {
+		c := &modelClient{m: m, plain: i == 3, config: dispatch.ClientConfig{Key: fmt.Sprint("key", i%2)}, calls: make(map[uint64]*modelCall)}
 		c.id[0] = byte(i + 1)
 		m.clients = append(m.clients, c)
 		c.connect()
@@ -135,8 +141,10 @@ func (m *model) start() {
 		Seed: [32]byte{1},
 		Limits: dispatch.Limits{
 			CallsPerKey: 8, MaxAttempts: 3, NoWorkerGrace: time.Second, ClientGrace: 2 * time.Second, ClaimGrace: time.Second,
+			KeepOutcome: time.Hour,
 		},
 	})
+	m.works = make(map[string]*modelWork)
 }
 
 func (c *modelClient) connect() {
@@ -145,6 +153,11 @@ func (c *modelClient) connect() {
 	}
 	c.sink = &modelSink{c: c, sequence: make(map[uint64]uint64)}
 	c.config.Sink = c.sink
+	if c.plain {
+		c.session, c.number, c.order = c.m.d.Open(c.config), 0, nil
+		clear(c.calls)
+		return
+	}
 	c.session = c.m.d.Attach(c.config, c.id, c.received)
 	s := c.sink
 	if !s.resumed {
@@ -153,6 +166,10 @@ func (c *modelClient) connect() {
 	for _, n := range c.order {
 		k := c.calls[n]
 		if k == nil || s.resumed && n <= s.last {
+			continue
+		}
+		if len(k.request.Key) > 0 {
+			delete(c.calls, n) // its key may have been forgotten: the client gives up
 			continue
 		}
 		r := k.request
@@ -181,7 +198,6 @@ func (s *modelSink) Outcome(o *dispatch.Outcome) {
 		t.Fatalf("call %d has an outcome, but is not waited for", o.Number)
 	}
 	c.received++
-	k.outcomes++
 	delete(c.calls, o.Number)
 	if string(o.Tag) != string(k.request.Tag) {
 		t.Fatalf("call %d came back with tag %q", o.Number, o.Tag)
@@ -196,7 +212,7 @@ func (s *modelSink) Outcome(o *dispatch.Outcome) {
 	if e.Execution() == message.NotExecuted && k.reached > 0 {
 		t.Fatalf("call %d ended in %v, said not to have run, but %d workers got it", o.Number, e, k.reached)
 	}
-	if e.Code == message.Cancelled && !k.cancelled {
+	if e.Code == message.Cancelled && !k.cancelled && len(k.request.Key) == 0 {
 		t.Fatalf("call %d was cancelled by nobody", o.Number)
 	}
 }
@@ -220,7 +236,12 @@ func (w *modelWorker) Assign(a *dispatch.Assignment) uint64 {
 	if w.drained || w.closed {
 		t.Fatalf("a worker that drains got a call")
 	}
-	c := w.m.clients[a.Origin.Session[0]-1]
+	c := w.m.clients[0]
+	for _, c = range w.m.clients {
+		if c.id == a.Origin.Session {
+			break // or the last one, whose sessions have names that it does not know
+		}
+	}
 	k := c.calls[a.Origin.Number]
 	if k == nil {
 		t.Fatalf("call %d was assigned after its end", a.Origin.Number)
@@ -245,6 +266,9 @@ func (w *modelWorker) Assign(a *dispatch.Assignment) uint64 {
 }
 
 func (w *modelWorker) Cancel(r dispatch.Ref) {
+	if w.plain {
+		w.m.t.Fatalf("CANCEL for a plain worker")
+	}
 	for _, s := range w.slots {
 		if s.ref.Token == r.Token && (r.Token != 0 || s.ref.Origin == r.Origin) {
 			s.cancelled = true
@@ -287,7 +311,7 @@ func (m *model) check(t *rapid.T) {
 	}
 }
 
-var modelMethods = []string{"risky", "safe"}
+var modelMethods = []string{"risky", "safe", "odd"}
 
 func (m *model) client(t *rapid.T, connected bool) *modelClient {
 	c := rapid.SampledFrom(m.clients).Draw(t, "client")
@@ -308,7 +332,16 @@ func (m *model) submit(t *rapid.T) {
 		Idempotent: rapid.Bool().Draw(t, "idempotent"),
 		Stream:     rapid.Bool().Draw(t, "stream"),
 	}
-	k := &modelCall{client: c, request: r, sent: true, results: make(map[string]bool), idempotent: r.Idempotent || string(r.Method) == "safe"}
+	k := &modelCall{client: c, request: r, sent: true, modelWork: &modelWork{results: make(map[string]bool)}}
+	if !c.plain && rapid.IntRange(0, 3).Draw(t, "with a key") == 0 {
+		k.request.Key, r.Key = []byte("key"), []byte("key")
+		name := c.config.Key + string(r.Method)
+		if m.works[name] == nil {
+			m.works[name] = k.modelWork
+		}
+		k.modelWork = m.works[name]
+	}
+	k.idempotent = k.idempotent || r.Idempotent || string(r.Method) == "safe"
 	if r.Timeout > 0 {
 		k.deadline = m.now.Add(r.Timeout)
 	}
@@ -319,7 +352,7 @@ func (m *model) submit(t *rapid.T) {
 
 func (m *model) submitTwice(t *rapid.T) {
 	c := m.client(t, true)
-	if len(c.order) == 0 || !c.sink.resumed {
+	if len(c.order) == 0 || !c.sink.resumed || c.plain {
 		t.Skip("nothing to send twice")
 	}
 	r := c.calls[rapid.SampledFrom(c.order).Draw(t, "number")].request
@@ -328,7 +361,7 @@ func (m *model) submitTwice(t *rapid.T) {
 
 func (m *model) cancel(t *rapid.T) {
 	c := m.client(t, true)
-	if len(c.order) == 0 {
+	if len(c.order) == 0 || c.plain {
 		t.Skip("nothing to cancel")
 	}
 	n := rapid.SampledFrom(c.order).Draw(t, "number")
@@ -341,6 +374,9 @@ func (m *model) cancel(t *rapid.T) {
 
 func (m *model) ack(t *rapid.T) {
 	c := m.client(t, true)
+	if c.plain {
+		t.Skip("plain peers acknowledge nothing")
+	}
 	if e := c.session.Ack(c.received); e != nil {
 		t.Fatal(e)
 	}
@@ -348,22 +384,23 @@ func (m *model) ack(t *rapid.T) {
 
 func (m *model) dropClient(t *rapid.T) {
 	c := m.client(t, true)
-	c.session.Detach(c.sink)
-	c.sink.dead, c.sink = true, nil
+	old := c.sink
+	old.dead, c.sink = true, nil
+	c.session.Detach(old)
 }
 
 func (m *model) returnClient(t *rapid.T) {
 	c := rapid.SampledFrom(m.clients).Draw(t, "client")
-	if c.sink != nil {
-		c.sink = nil // a second connection takes over
+	if c.sink != nil && c.plain {
+		t.Skip("is there")
 	}
-	c.connect()
+	c.connect() // perhaps a second connection, which takes over
 }
 
 // closeClient ends a session; its client starts anew and waits for nothing.
 func (m *model) closeClient(t *rapid.T) {
 	c := m.client(t, true)
-	if rapid.IntRange(0, 3).Draw(t, "seldom") != 0 {
+	if rapid.IntRange(0, 3).Draw(t, "seldom") != 0 || c.plain {
 		t.Skip("seldom")
 	}
 	old := c.sink
@@ -383,7 +420,13 @@ func (m *model) startWorker(t *rapid.T) {
 	if len(m.workers) >= 4 {
 		t.Skip("enough")
 	}
-	w := &modelWorker{m: m, size: rapid.IntRange(1, 3).Draw(t, "concurrency")}
+	w := &modelWorker{m: m, size: rapid.IntRange(1, 3).Draw(t, "concurrency"), plain: rapid.IntRange(0, 4).Draw(t, "plain") == 0}
+	if w.plain {
+		w.size = 1
+		m.workers = append(m.workers, w)
+		w.w, _ = m.d.Register(dispatch.WorkerConfig{Sink: w})
+		return
+	}
 	r := &message.Register{Worker: "w", Concurrency: w.size, Methods: []message.Method{{Name: "safe", Idempotent: true}}}
 	if rapid.Bool().Draw(t, "both methods") {
 		r.Methods = append(r.Methods, message.Method{Name: "risky"})
@@ -442,7 +485,7 @@ func (m *model) answerLate(t *rapid.T) {
 
 func (m *model) handBack(t *rapid.T) {
 	w := m.worker(t, true)
-	for len(w.slots) > 0 && w.slots[0].ref.Token != 0 {
+	for !w.plain && len(w.slots) > 0 && w.slots[0].ref.Token != 0 {
 		w.drained = true
 		s := w.slots[0]
 		w.slots = w.slots[1:]
@@ -476,11 +519,16 @@ func (m *model) lose(w *modelWorker, handed uint64) {
 }
 
 func (m *model) drainWorker(t *rapid.T) {
-	m.worker(t, false).w.Drain()
+	w := m.worker(t, false)
+	w.drained = true
+	w.w.Drain()
 }
 
 func (m *model) resizeWorker(t *rapid.T) {
 	w := m.worker(t, false)
+	if w.plain {
+		t.Skip("a plain worker has one slot")
+	}
 	w.size = rapid.IntRange(1, 4).Draw(t, "size")
 	if w.size < len(w.slots) {
 		w.size = len(w.slots)
@@ -492,7 +540,7 @@ func (m *model) passTime(t *rapid.T) {
 	d := rapid.SampledFrom([]time.Duration{time.Millisecond, 30 * time.Millisecond, 400 * time.Millisecond, 3 * time.Second}).Draw(t, "time")
 	// Sessions that end now forget their calls; the client learns it when it comes back.
 	for _, c := range m.clients {
-		if c.sink == nil {
+		if c.sink == nil || c.sink.dead {
 			for _, k := range c.calls {
 				k.cancelled = true
 			}
@@ -504,6 +552,9 @@ func (m *model) passTime(t *rapid.T) {
 
 func (m *model) stream(t *rapid.T) {
 	w := m.worker(t, true)
+	if w.plain {
+		t.Skip("plain workers do not stream")
+	}
 	s := rapid.SampledFrom(w.slots).Draw(t, "slot")
 	w.w.Part(s.ref, s.parts, fmt.Appendf(nil, "item %d", s.parts))
 	s.parts++
@@ -515,10 +566,22 @@ func (m *model) restartBroker(t *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(t, "seldom") != 0 {
 		t.Skip("seldom")
 	}
+	for _, c := range m.clients {
+		for _, k := range c.calls {
+			if len(k.request.Key) > 0 {
+				t.Skip("keys are forgotten by a restart")
+			}
+		}
+	}
 	m.start()
 	m.gone = nil
 	come := func() {
 		for _, w := range m.workers {
+			if w.plain { // it was in the middle of a call that nobody knows any more: it comes anew
+				w.slots, w.drained, w.closed, w.offset = nil, false, false, 0
+				w.w, _ = m.d.Register(dispatch.WorkerConfig{Sink: w})
+				continue
+			}
 			r := &message.Register{Worker: "w", Concurrency: w.size, Busy: len(w.slots), Methods: []message.Method{{Name: "safe", Idempotent: true}, {Name: "risky"}}}
 			w.drained, w.closed, w.offset = false, false, 0
 			w.w, _ = m.d.Register(dispatch.WorkerConfig{Register: r, Sink: w})

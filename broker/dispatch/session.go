@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/servicetools/servicetools/wire/message"
 )
@@ -43,6 +44,11 @@ type ClientConfig struct {
 	May func(method string) bool
 }
 
+// may reports whether the client may call m, by any of its names.
+func (c *ClientConfig) may(m *method) bool {
+	return c.May == nil || c.May(m.info.Name) || slices.ContainsFunc(m.info.Aliases, c.May)
+}
+
 type sessionName struct {
 	key string
 	id  message.SessionID
@@ -68,6 +74,9 @@ type Session struct {
 	live    callList   // calls that have not ended, in the order of their numbers
 	numbers map[uint64]*call
 	outbox  callList // outcomes in the order of their ends
+	unsent  *call    // of outbox, the first one that this connection was not given; nil = none
+	sent    int      // of outbox, those before it
+	flight  int      // their bytes
 	acked   uint64   // outcomes that the client has acknowledged, not in outbox any more
 	grace   timer
 	since   instant
@@ -99,6 +108,7 @@ func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uin
 	}
 	s.config, s.sink, s.resumed = cfg, cfg.Sink, true
 	d.wheel.stop(&s.grace)
+	s.sent, s.flight, s.unsent = 0, 0, s.outbox.first
 	s.ackLocked(received)
 	s.sink.Attached(true, s.last)
 	s.replayLocked()
@@ -127,9 +137,9 @@ func (d *Dispatcher) newSessionLocked(cfg ClientConfig, name sessionName) *Sessi
 // replayLocked sends all that the client may not have got.
 func (s *Session) replayLocked() {
 	for c := s.outbox.first; c != nil; c = c.next {
-		s.replayPartsLocked(c)
-		s.outcomeLocked(c, c.outcome)
+		c.replay = len(c.parts) > 0
 	}
+	s.sendLocked()
 	for c := s.live.first; c != nil; c = c.next {
 		s.replayPartsLocked(c)
 		if c.progress != nil {
@@ -138,29 +148,21 @@ func (s *Session) replayLocked() {
 	}
 }
 
-// Ack says that the client has got count outcomes in this session. An error
-// is a breach of the protocol; the caller closes the link.
+// Ack says that the client has got count outcomes in this session; an older
+// count than the last one changes nothing. An error is a breach of the
+// protocol; the caller closes the link.
 func (s *Session) Ack(count uint64) *message.Error {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	if s.gone || !s.resumable {
 		return nil
 	}
-	if count > s.acked+uint64(s.outbox.len) {
-		return message.Errorf(message.Malformed, "ACK counts %d outcomes, %d were sent", count, s.acked+uint64(s.outbox.len))
+	if count > s.acked+uint64(s.sent) {
+		return message.Errorf(message.Malformed, "ACK counts %d outcomes, %d were sent", count, s.acked+uint64(s.sent))
 	}
 	s.ackLocked(count)
+	s.sendLocked()
 	return nil
-}
-
-// ackLocked forgets outcomes; an older count than the last one changes nothing.
-func (s *Session) ackLocked(count uint64) {
-	for s.acked < count {
-		c := s.outbox.first
-		s.outbox.remove(c)
-		s.acked++
-		s.d.recycleLocked(c)
-	}
 }
 
 // Cancel ends a call in cancelled at once. A worker that runs it is told to
@@ -223,6 +225,23 @@ func (s *Session) Close(sink ClientSink) {
 	defer s.d.mu.Unlock()
 	if !s.gone && s.sink == sink {
 		s.d.forgetLocked(s, nil)
+	}
+}
+
+// Revoke ends all that a key has, at once: its sessions, also those whose client
+// is away, and its workers' connections.
+func (d *Dispatcher) Revoke(key string, reason *message.Error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.eachSessionLocked(func(s *Session) {
+		if s.name.key == key {
+			d.forgetLocked(s, reason)
+		}
+	})
+	for _, w := range d.workers {
+		if w.key == key {
+			w.cutLocked(reason)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -188,5 +189,53 @@ func TestSession_closeForgetsAtOnce(t *testing.T) {
 	c.got()
 	if st := w.d.Stats(); st.HeldCalls != 0 || st.Accepted != 2 {
 		t.Fatalf("%+v", st)
+	}
+}
+
+// A client that reads slowly gets as much as it acknowledges; the rest waits.
+func TestSession_outcomesFollowTheAcks(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(5, "echo")
+	c := w.client("k")
+	big := strings.Repeat("x", 3<<20)
+	for i := range 5 {
+		c.call("echo")
+		s.answer(i, big)
+	}
+	if len(c.outcomes) != 1 {
+		t.Fatalf("%d outcomes of 3 MiB are on their way at once", len(c.outcomes))
+	}
+	if e := c.session.Ack(2); e == nil {
+		t.Fatal("an ACK of what was not sent")
+	}
+	c.session.Ack(1)
+	c.drop()
+	c.attach(1)
+	for n := uint64(2); n <= 5; n++ {
+		if last := c.outcomes[len(c.outcomes)-1].number; last != n {
+			t.Fatalf("the last outcome is %d, want %d", last, n)
+		}
+		c.session.Ack(n)
+		w.check()
+	}
+}
+
+func TestSession_revokedKey(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "echo")
+	c, away, other := w.client("k"), w.client("k"), w.client("other")
+	c.call("echo")
+	away.call("echo")
+	other.call("echo")
+	away.drop()
+	w.d.Revoke("k", message.Errorf(message.Unauthorized, "the key was revoked"))
+	w.check()
+	if c.sink.closed == nil || other.sink.closed != nil {
+		t.Fatal("the wrong connection is closed")
+	}
+	s.answer(0, "x")
+	s.has("1/1", "1/1")
+	if s.calls[1].Origin.Session != other.id {
+		t.Fatal("a call of a revoked key ran")
 	}
 }

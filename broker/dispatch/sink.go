@@ -60,7 +60,8 @@ type WorkerSink interface {
 	// Drain asks the worker to finish what runs, hand back the rest and leave.
 	Drain()
 
-	// Drained says that no call is left on a worker that drains.
+	// Drained says that no call is left on a worker that drains. It may be
+	// called more than once.
 	Drained()
 
 	// Close ends the connection because the worker does not keep to the protocol.

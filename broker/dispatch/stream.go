@@ -31,7 +31,7 @@ func (w *Worker) Part(ref Ref, sequence uint64, body []byte) {
 		return
 	}
 	if sequence > c.sequence || sequence >= c.window || len(body) > d.limits.MaxMessage {
-		w.sink.Close(message.Errorf(message.Malformed,
+		w.cutLocked(message.Errorf(message.Malformed,
 			"item %d of a stream is out of sequence, beyond the window or too large", sequence))
 		return
 	}

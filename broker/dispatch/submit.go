@@ -70,21 +70,18 @@ func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *
 	case len(r.Body) > d.limits.MaxMessage:
 		return nil, nil, message.Errorf(message.TooLarge,
 			"the request has %d bytes, the limit is %d; send less, or raise the limit", len(r.Body), d.limits.MaxMessage)
-	case s.config.May != nil && !s.config.May(string(r.Method)):
-		return nil, nil, message.Errorf(message.Unauthorized,
-			"the key may not call method %q; add it to the methods of the key's file", r.Method)
 	}
 	if e := d.roomLocked(s.client, int64(len(r.Body)+len(r.Tag))); e != nil {
 		return nil, nil, e
 	}
-	m := d.findLocked(r.Method, now)
-	if m == nil {
-		return nil, nil, d.noSuchMethodLocked(string(r.Method), s.config.May)
-	}
-	if len(r.Key) == 0 {
-		return m, nil, nil
+	m, e := d.findLocked(r.Method, &s.config, now)
+	if e != nil || len(r.Key) == 0 {
+		return m, nil, e
 	}
 	known, e := d.recordLocked(s.client.key, m, r)
+	if e != nil {
+		d.tidyLocked(m)
+	}
 	return m, known, e
 }
 
@@ -112,7 +109,7 @@ func (d *Dispatcher) roomLocked(c *client, bytes int64) *message.Error {
 func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Request, now instant) *call {
 	c := d.newCallLocked()
 	d.ownLocked(c, s, number, r)
-	c.method, c.priority = m, r.Priority
+	c.method, c.priority = m, min(r.Priority, message.PriorityLow)
 	c.idempotent, c.stream = r.Idempotent, r.Stream && s.resumable
 	c.submitted = now
 	d.sequence++
@@ -151,7 +148,7 @@ func (d *Dispatcher) ownLocked(c *call, s *Session, number uint64, r *Request) {
 func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *message.Error) {
 	d.refused[e.Code]++
 	d.stats.Refused++
-	if r.Resubmit && e.Execution() == message.NotExecuted {
+	if e.Execution() == message.NotExecuted && e.Code != message.IdempotencyClash && d.mayHaveRunLocked(s.client.key, r) {
 		copied := *e
 		e = copied.WithExecution(message.MaybeExecuted)
 	}

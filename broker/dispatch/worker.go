@@ -189,8 +189,8 @@ func (w *Worker) Drain() {
 	w.d.mu.Lock()
 	defer w.d.mu.Unlock()
 	if !w.gone && !w.draining {
-		w.d.drainLocked(w)
 		w.sink.Drain()
+		w.d.drainLocked(w)
 	}
 }
 
@@ -200,10 +200,19 @@ func (d *Dispatcher) DrainWorker(id string) bool {
 	defer d.mu.Unlock()
 	w := d.workers[id]
 	if w != nil && !w.draining {
-		d.drainLocked(w)
 		w.sink.Drain()
+		d.drainLocked(w)
 	}
 	return w != nil
+}
+
+// cutLocked closes the worker's connection; Lost will follow.
+func (w *Worker) cutLocked(reason *message.Error) {
+	w.sink.Close(reason)
+	if !w.draining {
+		w.draining = true
+		w.d.shutLocked(w, w.d.clock())
+	}
 }
 
 func (d *Dispatcher) drainLocked(w *Worker) {
