@@ -57,13 +57,16 @@ func LoadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return fromFile(file)
+	return fromFile(file, "")
 }
 
-func fromFile(file *config.Config) (Config, error) {
-	addr, err := file.Addr()
-	if err != nil {
-		return Config{}, err
+// fromFile reads the key files; addr overrides the file's address.
+func fromFile(file *config.Config, addr string) (Config, error) {
+	if addr == "" {
+		var err error
+		if addr, err = file.Addr(); err != nil {
+			return Config{}, err
+		}
 	}
 	cfg := Config{
 		Addr: addr, ID: file.Main.ID, Name: file.Main.Name,
@@ -74,23 +77,31 @@ func fromFile(file *config.Config) (Config, error) {
 	if cfg.Insecure {
 		return cfg, nil
 	}
+	if err := cfg.loadKeys(file); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// loadKeys reads the key files that the configuration names.
+func (c *Config) loadKeys(file *config.Config) error {
 	if !file.HasKeys() {
-		return Config{}, errors.New("the worker's configuration names no keys: give public_keys_dir and secret_keys_dir in [main]" +
+		return errors.New("the worker's configuration names no keys: give public_keys_dir and secret_keys_dir in [main]" +
 			" (make them with certtool generate --users worker), or let a broker start this worker")
 	}
 	own, err := curve.LoadCertificate(file.CertFile())
 	if err != nil {
-		return Config{}, err
+		return err
 	}
 	if own.Secret.IsZero() {
-		return Config{}, fmt.Errorf("%s holds no secret key: give the worker's *.key_secret file", file.CertFile())
+		return fmt.Errorf("%s holds no secret key: give the worker's *.key_secret file", file.CertFile())
 	}
 	server, err := curve.LoadCertificate(file.ServerKeyFile())
 	if err != nil {
-		return Config{}, err
+		return err
 	}
-	cfg.Key, cfg.ServerKey = own.Secret, server.Public
-	return cfg, nil
+	c.Key, c.ServerKey = own.Secret, server.Public
+	return nil
 }
 
 // verify fills in the defaults and checks all.

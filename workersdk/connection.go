@@ -36,28 +36,38 @@ type connection struct {
 	registered bool // owned by the read loop
 }
 
-// connect makes one connection and serves it until it ends. registered says
-// whether the broker took the worker meanwhile.
-func (w *Worker) connect(ctx context.Context) (registered bool, err error) {
-	dialing, cancel := context.WithTimeoutCause(ctx, dialWait, errDialWait)
-	link, err := zmtp.Dial(dialing, w.cfg.Addr, &zmtp.Config{
+// dial connects and shakes hands.
+func (w *Worker) dial(ctx context.Context) (*connection, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dialWait, errDialWait)
+	defer cancel()
+	link, err := zmtp.Dial(ctx, w.cfg.Addr, &zmtp.Config{
 		SocketType: "DEALER",
 		Mechanism:  w.cfg.mechanism(),
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     zmtp.Limits{MaxMessage: w.cfg.MaxMessage + envelopeRoom},
 	})
-	cancel()
+	if err != nil {
+		return nil, err
+	}
+	return &connection{worker: w, link: link, over: make(chan struct{})}, nil
+}
+
+// connect makes one connection and serves it until it ends. registered says
+// whether the broker took the worker meanwhile.
+func (w *Worker) connect(ctx context.Context) (registered bool, err error) {
+	k, err := w.dial(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer context.AfterFunc(ctx, func() { link.Close(nil) })()
-	k := &connection{worker: w, link: link, over: make(chan struct{})}
-	k.patient = time.AfterFunc(registerWait, func() { link.Close(errRegisterWait) })
+	defer context.AfterFunc(ctx, func() { k.link.Close(nil) })()
+	k.patient = time.AfterFunc(registerWait, func() { k.link.Close(errRegisterWait) })
 	defer k.patient.Stop()
-	if err := k.register(); err != nil {
-		link.Close(err) // Run returns the cause
+	if err := k.backend(); err != nil {
+		k.link.Close(err) // Run returns the cause
+	} else {
+		k.register()
 	}
-	err = link.Run(k.receive)
+	err = k.link.Run(k.receive)
 	close(k.over)
 	k.beats.Wait()
 	w.detach(k)
@@ -67,18 +77,22 @@ func (w *Worker) connect(ctx context.Context) (registered bool, err error) {
 	return k.registered, err
 }
 
-// register sends REGISTER.
-func (k *connection) register() error {
+// backend returns an error if the peer is not the side of a broker that workers connect to.
+func (k *connection) backend() error {
 	if kind, _ := k.link.Metadata().Get(zmtp.PropertySocketType); kind != "DEALER" {
 		return fmt.Errorf("the peer is a %s: workers connect to the broker's backend (port 9006 by default), not to its frontend", kind)
 	}
+	return nil
+}
+
+// register sends REGISTER.
+func (k *connection) register() {
 	w := k.worker
 	r := w.registration()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays)
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
-	return nil
 }
 
 // append queues one envelope. A link that takes nothing any more ends by

@@ -9,7 +9,7 @@ require (
 	github.com/servicetools/servicetools/broker v0.1.0
 	github.com/servicetools/servicetools/clientsdk v0.1.0
 	github.com/servicetools/servicetools/wire v0.1.0
-	github.com/urfave/cli/v2 v2.27.7 // indirect
+	github.com/urfave/cli/v2 v2.27.7
 	github.com/vmihailenco/msgpack/v5 v5.4.1
 	github.com/vmihailenco/tagparser/v2 v2.0.0 // indirect
 	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1 // indirect

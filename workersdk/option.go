@@ -3,6 +3,7 @@ package workersdk
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/servicetools/servicetools/workersdk/method"
 )
@@ -44,7 +45,8 @@ func WithSource(files fs.FS) Option {
 	return func(o *options) { o.Source = files }
 }
 
-// WithFunc serves one function under the given wire name.
+// WithFunc serves one function under the given wire name. With it, New and
+// Main take a nil value.
 func WithFunc(name string, fn any, doc string) Option {
 	return func(o *options) { o.functions = append(o.functions, function{name, doc, fn}) }
 }
@@ -62,15 +64,19 @@ func WithConcurrency(n int) Option {
 
 // table makes the method table of obj, which may be nil if there are functions.
 func (o *options) table(obj any) (*method.Table, error) {
+	of := o.Options
+	of.Idempotent = slices.DeleteFunc(slices.Clone(o.Idempotent), func(name string) bool {
+		return slices.ContainsFunc(o.functions, func(f function) bool { return f.name == name })
+	})
 	table := method.NewEmpty()
 	if obj != nil || len(o.functions) == 0 {
 		var err error
-		if table, err = method.New(obj, o.Options); err != nil {
+		if table, err = method.New(obj, of); err != nil {
 			return nil, err
 		}
 	}
 	for _, f := range o.functions {
-		if err := table.Func(f.name, f.fn, f.doc); err != nil {
+		if err := table.Func(f.name, f.fn, f.doc, slices.Contains(o.Idempotent, f.name)); err != nil {
 			return nil, fmt.Errorf("workersdk: %w", err)
 		}
 	}

@@ -119,7 +119,7 @@ func New(obj any, o Options) (*Table, error) {
 }
 
 // Func adds one function under a wire name of its own.
-func (t *Table) Func(name string, fn any, doc string) error {
+func (t *Table) Func(name string, fn any, doc string, idempotent bool) error {
 	if e := message.CheckMethodName(name); e != nil {
 		return e
 	}
@@ -129,7 +129,7 @@ func (t *Table) Func(name string, fn any, doc string) error {
 	}
 	m, err := newMethod(name, v, nil, described{doc: doc})
 	if err == nil {
-		m.name, m.info.Name, m.info.Aliases = name, name, nil
+		m.name, m.info.Name, m.info.Aliases, m.info.Idempotent = name, name, nil, idempotent
 		err = t.add(m)
 	}
 	if err != nil {

@@ -180,7 +180,7 @@ func (other) Close() error { return nil }`)}}
 
 func TestTable_func(t *testing.T) {
 	table := NewEmpty()
-	if err := table.Func("wc", func(text string) int { return len(text) }, "counts"); err != nil {
+	if err := table.Func("wc", func(text string) int { return len(text) }, "counts", false); err != nil {
 		t.Fatal(err)
 	}
 	got, err := table.Lookup([]byte("wc")).Call(t.Context(), body(t, list{"abc"}, nil), nil, nil, 100)
@@ -188,7 +188,7 @@ func TestTable_func(t *testing.T) {
 		t.Errorf("got %x, %v", got, err)
 	}
 	for name, fn := range map[string]any{"wc": func() {}, "broker.x": func() {}, "a b": func() {}, "x": 3, "y": (func())(nil), "z": func(chan int) {}} {
-		if err := table.Func(name, fn, ""); err == nil {
+		if err := table.Func(name, fn, "", false); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
