@@ -51,7 +51,7 @@ type call struct {
 }
 
 // maxKept is the largest buffer that a pooled record keeps, in bytes.
-const maxKept = 16 << 10
+const maxKept = 128 << 10
 
 // newCall returns an empty record.
 func (s *session) newCall() *call {

@@ -14,12 +14,15 @@ type landing struct {
 	body []byte
 }
 
-// receive handles one message: all its envelopes under one lock, then the
-// copying and waking without it. An error ends the link.
-func (k *connection) receive(m *zmtp.Message) error {
+// receive handles one message. An error ends the link.
+func (k *connection) receive(m *zmtp.Message) error { return k.take(m.Bytes()) }
+
+// take handles all envelopes of b under one lock, then copies outcomes and
+// wakes their callers without it.
+func (k *connection) take(b []byte) error {
 	s := k.session
 	s.mu.Lock()
-	err := k.parseLocked(m.Bytes())
+	err := k.parseLocked(b)
 	if err == nil {
 		s.acknowledgeLocked()
 	}

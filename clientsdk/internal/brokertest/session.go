@@ -192,6 +192,9 @@ func (c *Call) Echo() {
 // Fail ends the call with an error.
 func (c *Call) Fail(e *message.Error) { c.end(message.KindError, e.Append(nil)) }
 
+// Raw ends the call with an outcome of any bytes.
+func (c *Call) Raw(kind message.Kind, body []byte) { c.end(kind, body) }
+
 // Part sends an item of a stream, once the client's window allows it; false if
 // the call was cancelled.
 func (c *Call) Part(sequence uint64, v any) bool {
