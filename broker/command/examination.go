@@ -1,7 +1,6 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"io"
 )
@@ -43,12 +42,10 @@ func (e *examination) fail(code int, step, remedy, format string, args ...any) {
 	}
 }
 
-// foundError ends a command with the code of what an examination found.
+// foundError ends a command whose output has said already what is wrong.
 type foundError struct{ code int }
 
-func (e *foundError) Error() string { return errReported.Error() }
-
-func (e *foundError) Is(target error) bool { return target == errReported }
+func (e *foundError) Error() string { return "problems were found" }
 
 // report prints the findings and returns the error that ends the command.
 func (e *examination) report(w io.Writer, asJSON bool) error {
@@ -73,13 +70,4 @@ func (e *examination) report(w io.Writer, asJSON bool) error {
 		return &foundError{e.code}
 	}
 	return nil
-}
-
-// foundCode returns the code of a foundError.
-func foundCode(err error) (int, bool) {
-	var found *foundError
-	if errors.As(err, &found) {
-		return found.code, true
-	}
-	return 0, false
 }

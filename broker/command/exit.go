@@ -23,9 +23,6 @@ const (
 	ExitInterrupted  = 130 // by SIGINT or SIGTERM
 )
 
-// errReported is the end of a command whose output says what is wrong.
-var errReported = errors.New("problems were found")
-
 // usageError is a fault of the command line.
 type usageError struct{ text string }
 
@@ -49,6 +46,7 @@ func badConfig(err error) error {
 // exitCode returns the code that tells a script what err is.
 func exitCode(err error) int {
 	var (
+		found  *foundError
 		usage  *usageError
 		config *configError
 		step   *zmtp.StepError
@@ -57,6 +55,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
+	case errors.As(err, &found):
+		return found.code
 	case errors.As(err, &usage):
 		return ExitUsage
 	case errors.As(err, &config):

@@ -61,7 +61,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
-	if err != nil && !errors.Is(err, errReported) {
+	var found *foundError
+	if err != nil && !errors.As(err, &found) {
 		fmt.Fprintf(stderr, "broker: %s\n", lines(err))
 	}
 	return exitCode(err)
