@@ -1,0 +1,92 @@
+package command
+
+import (
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// flagsFirst moves the options of a command in front of its arguments, so that
+// `broker remove ID --now` means what it says: the flag package stops at the
+// first argument. What stands behind "--" stays.
+func flagsFirst(app *cli.App, args []string) []string {
+	if len(args) < 2 {
+		return args
+	}
+	commands, at := app.Commands, 1
+	var command *cli.Command
+	for at < len(args) {
+		next := find(commands, args[at])
+		if next == nil {
+			break
+		}
+		command, commands, at = next, next.Subcommands, at+1
+	}
+	if command == nil {
+		return args
+	}
+	var options, rest []string
+	for i := at; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			rest = append(rest, args[i:]...)
+			break
+		}
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			rest = append(rest, arg)
+			continue
+		}
+		options = append(options, arg)
+		if takesValue(command.Flags, arg) && i+1 < len(args) {
+			i++
+			options = append(options, args[i])
+		}
+	}
+	return append(append(args[:at:at], options...), rest...)
+}
+
+func find(commands []*cli.Command, name string) *cli.Command {
+	for _, c := range commands {
+		if c.HasName(name) {
+			return c
+		}
+	}
+	return nil
+}
+
+// takesValue reports whether an option is followed by its value.
+func takesValue(flags []cli.Flag, arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	for _, f := range flags {
+		for _, n := range f.Names() {
+			if n == name {
+				d, ok := f.(cli.DocGenerationFlag)
+				return ok && d.TakesValue()
+			}
+		}
+	}
+	return false
+}
+
+// noArguments refuses arguments for a command that takes none.
+func noArguments(c *cli.Context) error {
+	if !c.Args().Present() {
+		return nil
+	}
+	arg := c.Args().First()
+	if name, _, ok := strings.Cut(arg, "="); ok {
+		return usagef("unexpected argument %q: options start with --, as in --%s=...", arg, name)
+	}
+	return usagef("unexpected argument %q; see %s --help", arg, c.Command.HelpName)
+}
+
+// oneArgument returns the only argument of a command; name is what it is.
+func oneArgument(c *cli.Context, name string) (string, error) {
+	switch {
+	case c.NArg() == 0 || c.Args().First() == "":
+		return "", usagef("%s is missing: %s %s; see %s --help", name, c.Command.HelpName, name, c.Command.HelpName)
+	case c.NArg() > 1:
+		return "", usagef("one %s at a time, not %d", name, c.NArg())
+	}
+	return c.Args().First(), nil
+}

@@ -1,0 +1,62 @@
+package command
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+const completionHelp = `Prints a script that completes the commands and options of broker in a shell.
+
+Example, for this session and for good:
+   source <(broker completion bash)
+   broker completion bash > /etc/bash_completion.d/broker
+   broker completion zsh > "${fpath[1]}/_broker"
+   broker completion fish > ~/.config/fish/completions/broker.fish
+   broker completion powershell >> $PROFILE`
+
+//go:embed completion/broker.bash
+var bashCompletion string
+
+//go:embed completion/_broker
+var zshCompletion string
+
+//go:embed completion/broker.fish
+var fishCompletion string
+
+//go:embed completion/broker.ps1
+var powershellCompletion string
+
+func completionCommand() *cli.Command {
+	scripts := map[string]string{
+		"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion, "powershell": powershellCompletion,
+	}
+	shells := []string{"bash", "zsh", "fish", "powershell"}
+	return &cli.Command{
+		Name:        "completion",
+		Category:    "Configure",
+		Usage:       "print a script for the completion of a shell",
+		ArgsUsage:   "bash|zsh|fish|powershell",
+		Description: completionHelp,
+		BashComplete: func(c *cli.Context) {
+			for _, shell := range shells {
+				fmt.Fprintln(c.App.Writer, shell)
+			}
+		},
+		Action: func(c *cli.Context) error {
+			shell, err := oneArgument(c, "SHELL")
+			if err != nil {
+				return err
+			}
+			script, ok := scripts[shell]
+			if !ok {
+				return usagef("%q is not bash, zsh, fish or powershell%s", shell, message.DidYouMean(shell, shells))
+			}
+			_, err = fmt.Fprint(c.App.Writer, script)
+			return err
+		},
+	}
+}
