@@ -49,8 +49,8 @@ const (
 	// settle is how long a file must not change before its content counts, and
 	// how long it must be missing to be gone: editors and copies take a moment.
 	settle = 100 * time.Millisecond
-	// share bounds the time spent reading a folder of very many keys: each look
-	// is followed by a pause of at least so many times its own length.
+	// share bounds the time spent reading a folder of thousands of keys in which
+	// nothing changes: a look is followed by a pause of so many times its length.
 	share = 50
 )
 
@@ -149,8 +149,9 @@ func (k *Keyring) follow(ctx context.Context, f *folder, n *notices) {
 			}
 			if f.unsettled {
 				wait = settle
+			} else {
+				wait = max(poll, share*time.Since(now))
 			}
-			wait = max(wait, share*time.Since(now))
 		}
 		due = time.Now().Add(wait)
 		timer.Reset(wait)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,12 +37,15 @@ type router struct {
 	addr string
 	stop context.CancelFunc
 	done chan struct{}
+
+	mu    sync.Mutex
+	links []*zmtp.Link // guarded by mu
 }
 
-func startRouter(t *testing.T, key curve.SecretKey, addr string, admit func(curve.PublicKey, zmtp.Metadata) (any, error)) *router {
+func startRouter(t *testing.T, key curve.SecretKey, admit func(curve.PublicKey, zmtp.Metadata) (any, error)) *router {
 	t.Helper()
 	server := &curve.Server{Key: key, Admit: admit}
-	listener, err := zmtp.Listen("tcp://"+addr, &zmtp.Config{SocketType: "ROUTER", Mechanism: server}, zmtp.ListenLimits{}, nil)
+	listener, err := zmtp.Listen("tcp://127.0.0.1:0", &zmtp.Config{SocketType: "ROUTER", Mechanism: server}, zmtp.ListenLimits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +54,9 @@ func startRouter(t *testing.T, key curve.SecretKey, addr string, admit func(curv
 	go func() {
 		defer close(r.done)
 		_ = listener.Serve(ctx, func(l *zmtp.Link) {
+			r.mu.Lock()
+			r.links = append(r.links, l)
+			r.mu.Unlock()
 			defer context.AfterFunc(ctx, func() { l.Close(nil) })()
 			_ = l.Run(func(m *zmtp.Message) error {
 				var frames [][]byte
@@ -62,6 +69,16 @@ func startRouter(t *testing.T, key curve.SecretKey, addr string, admit func(curv
 	}()
 	t.Cleanup(r.close)
 	return r
+}
+
+// hangUp ends every connection.
+func (r *router) hangUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.links {
+		l.Close(nil)
+	}
+	r.links = nil
 }
 
 func (r *router) close() {
@@ -152,7 +169,7 @@ func TestSockets(t *testing.T) {
 				if library, socket, foreign := strings.Cut(server, " "); foreign && library == "libzmq" {
 					addr = startPython(t, serverKey, socket)
 				} else {
-					addr = startRouter(t, serverKey, "127.0.0.1:0", admitAll).addr
+					addr = startRouter(t, serverKey, admitAll).addr
 				}
 				s := newSocket(t, kind)
 				if err := s.Dial(scheme(t, Config{Key: key, ServerKey: serverKey.Public()}) + addr); err != nil {
@@ -170,7 +187,7 @@ func TestSockets(t *testing.T) {
 
 func TestDealer_manyInFlight(t *testing.T) {
 	serverKey := curve.GenerateKey()
-	addr := startRouter(t, serverKey, "127.0.0.1:0", admitAll).addr
+	addr := startRouter(t, serverKey, admitAll).addr
 	s := newSocket(t, zmq4.Dealer)
 	if err := s.Dial(scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + addr); err != nil {
 		t.Fatal(err)
@@ -203,7 +220,7 @@ func TestDealer_manyInFlight(t *testing.T) {
 
 func TestDial_errors(t *testing.T) {
 	key, serverKey := curve.GenerateKey(), curve.GenerateKey()
-	addr := startRouter(t, serverKey, "127.0.0.1:0", func(k curve.PublicKey, _ zmtp.Metadata) (any, error) {
+	addr := startRouter(t, serverKey, func(k curve.PublicKey, _ zmtp.Metadata) (any, error) {
 		if k != key.Public() {
 			return nil, &zmtp.Refusal{Status: "400"}
 		}
@@ -247,7 +264,7 @@ func TestRedial(t *testing.T) {
 	for _, kind := range []zmq4.SocketType{zmq4.Req, zmq4.Dealer} {
 		t.Run(string(kind), func(t *testing.T) {
 			serverKey := curve.GenerateKey()
-			r := startRouter(t, serverKey, "127.0.0.1:0", admitAll)
+			r := startRouter(t, serverKey, admitAll)
 			s := newSocket(t, kind)
 			endpoint := scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + r.addr
 			for round := range 3 {
@@ -259,11 +276,10 @@ func TestRedial(t *testing.T) {
 						t.Fatalf("round %d: %v", round, err)
 					}
 				}
-				r.close()
+				r.hangUp()
 				if _, err := s.Recv(); err == nil || !strings.Contains(err.Error(), "the connection to the server ended") {
 					t.Fatalf("the end of the server is reported as %v", err)
 				}
-				r = startRouter(t, serverKey, r.addr, admitAll)
 			}
 		})
 	}
@@ -271,7 +287,7 @@ func TestRedial(t *testing.T) {
 
 func TestClose_leavesNoGoroutine(t *testing.T) {
 	serverKey := curve.GenerateKey()
-	r := startRouter(t, serverKey, "127.0.0.1:0", admitAll)
+	r := startRouter(t, serverKey, admitAll)
 	endpoint := scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + r.addr
 	before := runtime.NumGoroutine()
 	for range 5 {

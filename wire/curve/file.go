@@ -49,7 +49,6 @@ func LoadCertificate(path string) (*Certificate, error) {
 		return nil, fmt.Errorf("%w: %s is larger than %d bytes", ErrBadCertificate, path, maxFile)
 	}
 	c, err := ParseCertificate(text)
-	clear(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w; correct it or make a new one with certtool generate", ErrBadCertificate, path, err)
 	}
