@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"time"
+
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -174,7 +176,7 @@ func (d *Dispatcher) armLocked(c *call, now instant) {
 	case c.state == reclaiming:
 		when = earliest(when, d.started.add(d.limits.ClaimGrace))
 	case c.state == queued && !c.method.served() && (when == 0 || !c.method.known):
-		when = earliest(when, now.add(d.limits.NoWorkerGrace))
+		when = earliest(when, now.add(d.patienceLocked(c)))
 	}
 	if when != c.timer.when {
 		d.wheel.stop(&c.timer)
@@ -182,6 +184,19 @@ func (d *Dispatcher) armLocked(c *call, now instant) {
 			d.wheel.set(&c.timer, when)
 		}
 	}
+}
+
+// strangerWait is how long a name that nobody has served yet may wait, right
+// after the start, for a client that does not come from an earlier broker: it is
+// rather a wrong name than one whose workers are on their way back.
+const strangerWait = 800 * time.Millisecond
+
+// patienceLocked returns how long c, queued, waits for a worker of its method.
+func (d *Dispatcher) patienceLocked(c *call) time.Duration {
+	if !c.method.known && !d.catchAll.seen && !c.session.returning {
+		return min(strangerWait, d.limits.NoWorkerGrace)
+	}
+	return d.limits.NoWorkerGrace
 }
 
 func earliest(a, b instant) instant {

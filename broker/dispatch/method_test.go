@@ -41,8 +41,22 @@ func TestMethod_aliasOfCallsThatWait(t *testing.T) {
 		{Name: "ReturnNonSense", Aliases: []string{"return_non_sense"}},
 	}})
 	s.has("1/1", "2/1")
-	w.pass(6 * time.Second)
+	w.pass(time.Second)
 	c.got("3:no_such_method/no")
+}
+
+// Right after the start a client of the earlier broker waits for its workers,
+// a stranger hears of a wrong name within a second.
+func TestMethod_unknownAfterTheStart(t *testing.T) {
+	w := newWorld(t, dispatch.Limits{})
+	stranger, returning := w.client("k"), w.client("k2")
+	returning.attach(3)
+	stranger.call("echo", timeout(time.Hour))
+	returning.call("echo", timeout(time.Hour))
+	w.pass(time.Second)
+	stranger.got("1:no_such_method/no")
+	w.serve(1, "echo").has("1/1")
+	returning.got()
 }
 
 func TestMethod_unknownNamesTheNearest(t *testing.T) {

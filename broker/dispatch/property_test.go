@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -9,6 +10,9 @@ import (
 	"github.com/servicetools/servicetools/wire/message"
 	"pgregory.net/rapid"
 )
+
+// Rare interleavings need more than rapid's 100 checks; the flag still rules.
+func init() { flag.Set("rapid.checks", "1000") }
 
 // TestDispatcher_anyInterleaving drives a dispatcher with random steps of
 // clients, workers, time and accidents, and compares what its sinks were sent
@@ -356,7 +360,9 @@ func (m *model) submitTwice(t *rapid.T) {
 		t.Skip("nothing to send twice")
 	}
 	r := c.calls[rapid.SampledFrom(c.order).Draw(t, "number")].request
-	c.session.Submit(&r)
+	if e := c.session.Submit(&r); e != nil {
+		t.Fatal(e)
+	}
 }
 
 func (m *model) cancel(t *rapid.T) {
@@ -476,6 +482,9 @@ func (m *model) answerLate(t *rapid.T) {
 	by := s.w
 	if len(m.workers) > 0 && rapid.Bool().Draw(t, "by another") {
 		by = rapid.SampledFrom(m.workers).Draw(t, "worker")
+		if other := rapid.SampledFrom(m.workers).Draw(t, "other"); other != by && len(other.slots) > 0 {
+			s = other.slots[0] // not its own
+		}
 	}
 	if s.ref.Token == 0 {
 		t.Skip("claims are answered by origin")

@@ -71,7 +71,10 @@ type Session struct {
 	resumed bool       // a client came back: it may send calls that are known
 	gone    bool       // forgotten
 	last    uint64     // the highest call number
-	live    callList   // calls that have not ended, in the order of their numbers
+
+	returning bool // the client comes from an earlier broker, or thinks so
+
+	live    callList // calls that have not ended, in the order of their numbers
 	numbers map[uint64]*call
 	outbox  callList // outcomes in the order of their ends
 	unsent  *call    // of outbox, the first one that this connection was not given; nil = none
@@ -98,7 +101,7 @@ func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uin
 	}
 	if s == nil {
 		s = d.newSessionLocked(cfg, name)
-		s.resumable, s.numbers = true, make(map[uint64]*call)
+		s.resumable, s.numbers, s.returning = true, make(map[uint64]*call), received > 0
 		d.sessions[name] = s
 		s.sink.Attached(false, 0)
 		return s

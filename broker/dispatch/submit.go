@@ -43,6 +43,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 		return message.Errorf(message.Malformed, "call number %d does not follow %d", number, s.last)
 	}
 	s.last = number
+	s.returning = s.returning || r.Resubmit
 	now := d.clock()
 	m, known, e := d.doorLocked(s, r, now)
 	if e != nil {
