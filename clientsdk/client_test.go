@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -230,5 +231,20 @@ func TestClient_closeWaitsThenCancels(t *testing.T) {
 	}
 	if err := hang.Result(nil); !errors.Is(err, ErrCancelled) || !MaybeExecuted(err) {
 		t.Errorf("a call in flight ended with %v", err)
+	}
+}
+
+func TestCall_anyHasWideNumbers(t *testing.T) {
+	c := dialBroker(t, startBroker(t, &brokertest.Broker{}))
+	for _, test := range []struct{ in, want any }{
+		{nil, nil}, {true, true}, {1, int64(1)}, {-1, int64(-1)}, {200, int64(200)}, {-200, int64(-200)},
+		{1 << 20, int64(1 << 20)}, {1 << 40, int64(1 << 40)}, {uint64(1 << 63), uint64(1 << 63)},
+		{float32(1.5), 1.5}, {"s", "s"}, {[]byte{1}, []byte{1}}, {[]any{1, 300, nil}, []any{int64(1), int64(300), nil}},
+		{map[string]any{"k": []any{7}}, map[string]any{"k": []any{int64(7)}}}, {map[int]int{300: 1}, map[any]any{int64(300): int64(1)}},
+	} {
+		got, err := Call[any](t.Context(), c, "echo", test.in)
+		if err != nil || !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%#v came back as %#v, %v", test.in, got, err)
+		}
 	}
 }

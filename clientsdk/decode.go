@@ -2,6 +2,7 @@ package clientsdk
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"sync"
 
@@ -23,8 +24,9 @@ var decodings = sync.Pool{New: func() any {
 }}
 
 // decode reads a result, one msgpack value, into v, a pointer. Into an any come
-// nil, bool, int64 or uint64, float64, string, []byte, time.Time, []any, and
-// map[string]any or, where a key is not a string, map[any]any.
+// nil, bool, int64 (uint64 where that is too small), float64, string, []byte,
+// time.Time, []any, and map[string]any or, where a key is not a string,
+// map[any]any.
 func decode(body []byte, v any) error {
 	if err := message.Validate(body); err != nil { // msgpack itself trusts lengths and nesting
 		return undecodable(v, err)
@@ -40,7 +42,6 @@ func decode(body []byte, v any) error {
 	r.reader.Reset(body)
 	d := r.decoder
 	d.Reset(&r.reader)
-	d.UseLooseInterfaceDecoding(true)
 	d.SetCustomStructTag("json")
 	d.SetMapDecoder(decodeMap)
 	err := safely(d, v)
@@ -49,7 +50,52 @@ func decode(body []byte, v any) error {
 		return undecodable(v, err) // the decoder is left to the garbage collector
 	}
 	decodings.Put(r)
+	switch v := v.(type) { // numbers in an any have the width of the wire up to here
+	case *any:
+		*v = widen(*v)
+	case *[]any:
+		widen(*v)
+	case *map[string]any:
+		widen(*v)
+	}
 	return nil
+}
+
+// widen makes every number in v, also within lists and maps, an int64, uint64 or float64.
+func widen(v any) any {
+	switch v := v.(type) {
+	case int8:
+		return int64(v)
+	case int16:
+		return int64(v)
+	case int32:
+		return int64(v)
+	case uint8:
+		return int64(v)
+	case uint16:
+		return int64(v)
+	case uint32:
+		return int64(v)
+	case uint64:
+		if v <= math.MaxInt64 {
+			return int64(v)
+		}
+	case float32:
+		return float64(v)
+	case []any:
+		for i := range v {
+			v[i] = widen(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = widen(v[key])
+		}
+	case map[any]any:
+		for key := range v {
+			v[key] = widen(v[key])
+		}
+	}
+	return v
 }
 
 // undecodable says that the answer of a method that did run is not a *v.
@@ -76,11 +122,11 @@ func decodeMap(d *msgpack.Decoder) (any, error) {
 	named := make(map[string]any, min(n, 64))
 	var mixed map[any]any
 	for range n {
-		key, err := d.DecodeInterfaceLoose()
+		key, err := d.DecodeInterface()
 		if err != nil {
 			return nil, err
 		}
-		value, err := d.DecodeInterfaceLoose()
+		value, err := d.DecodeInterface()
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +138,7 @@ func decodeMap(d *msgpack.Decoder) (any, error) {
 			}
 		}
 		if mixed != nil {
-			mixed[key] = value
+			mixed[widen(key)] = value
 		} else {
 			named[name] = value
 		}

@@ -70,24 +70,12 @@ func RetryAfter(err error) (time.Duration, bool) {
 		return 0, false
 	}
 	var ms float64
-	switch v := e.Details["retry_after_ms"].(type) {
-	case int8:
-		ms = float64(v)
-	case int16:
-		ms = float64(v)
-	case int32:
-		ms = float64(v)
+	switch v := widen(e.Details["retry_after_ms"]).(type) {
 	case int64:
-		ms = float64(v)
-	case uint8:
-		ms = float64(v)
-	case uint16:
-		ms = float64(v)
-	case uint32:
 		ms = float64(v)
 	case uint64:
 		ms = float64(v)
-	case int:
+	case int: // of an interceptor or a test
 		ms = float64(v)
 	case float64:
 		ms = v
