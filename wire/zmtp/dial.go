@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -54,7 +53,7 @@ func Dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 		patient.Limits.HandshakeWait = dialWait
 		cfg = &patient
 	}
-	link, step, err := handshakeSteps(ctx, conn, cfg, new(atomic.Int64))
+	link, step, err := handshakeSteps(ctx, conn, cfg, nil)
 	if err != nil {
 		return nil, &StepError{endpoint, step, err}
 	}

@@ -27,15 +27,19 @@ type Config struct {
 // fails or when ctx ends before it is done. Of the errors, *Refusal,
 // *MechanismError, ErrServerKey, ErrTimeout and ErrProtocol say what the peer did.
 func Handshake(ctx context.Context, conn net.Conn, cfg *Config) (*Link, error) {
-	link, _, err := handshakeSteps(ctx, conn, cfg, new(atomic.Int64))
+	link, _, err := handshakeSteps(ctx, conn, cfg, nil)
 	return link, err
 }
 
-// handshakeSteps is Handshake that also says in which step it failed, and keeps
-// the time since when it waits for the peer in silent.
-func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, silent *atomic.Int64) (*Link, Step, error) {
+// handshakeSteps is Handshake that also says in which step it failed. An
+// accepted connection has an entry, which says since when we wait for the peer.
+func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, entry *waiter) (*Link, Step, error) {
 	limits := cfg.Limits.withDefaults()
-	h := &handshake{conn: conn, silent: silent, left: limits.HandshakeWait}
+	h := &handshake{conn: conn, first: greetingSize, left: limits.HandshakeWait}
+	h.silent = new(atomic.Int64)
+	if entry != nil {
+		h.silent, h.first = &entry.silent, revealAt
+	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	link, err := h.run(cfg, limits)
 	if !stop() { // ctx ended, and the connection with it
@@ -52,29 +56,30 @@ func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, silent *ato
 // one goroutine and implements Commands.
 type handshake struct {
 	conn   net.Conn
+	first  int           // how much of our greeting is sent before the peer's has come
 	silent *atomic.Int64 // since when we wait for the peer; read by the listener
 	left   time.Duration // of the peer's waiting time
 	buf    []byte        // the last command; grows to the limit asked for
 	step   Step          // the part in progress, for Dial's errors
 }
 
+// revealAt is how much of the greeting an accepting side sends first: signature
+// and version, which libzmq waits for, and not the mechanism. A libzmq peer
+// leaves as soon as it has read another mechanism than its own, without telling
+// which that is; so we read its name before it reads ours.
+const revealAt = 12
+
 func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 	h.step = StepGreeting
 	ours := newGreeting(cfg.Mechanism.Name(), cfg.Mechanism.AsServer())
-	if err := h.write(ours[:]); err != nil { // all 64 bytes first: libzmq waits for them
+	if err := h.write(ours[:h.first]); err != nil {
 		return nil, err
 	}
-	var theirs greeting
-	if err := h.read(theirs[:1]); err != nil {
+	theirs, err := h.greeted(cfg.Mechanism.Name())
+	if err != nil {
 		return nil, err
 	}
-	if theirs[0] != 0xff { // another protocol: say so without waiting for 63 bytes more
-		return nil, theirs.check()
-	}
-	if err := h.read(theirs[1:]); err != nil {
-		return nil, err
-	}
-	if err := theirs.check(); err != nil {
+	if err := h.write(ours[h.first:]); err != nil {
 		return nil, err
 	}
 	h.step = StepMechanism
@@ -93,6 +98,25 @@ func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 		return nil, err
 	}
 	return newLink(h.conn, security, limits), nil
+}
+
+// greeted reads the peer's greeting.
+func (h *handshake) greeted(ours string) (*greeting, error) {
+	var theirs greeting
+	err := h.read(theirs[:1])
+	if err == nil && theirs[0] != 0xff { // another protocol: say so without waiting for 63 bytes more
+		return nil, theirs.check()
+	}
+	if err == nil {
+		err = h.read(theirs[1:])
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, fmt.Errorf("zmtp: the peer left during the greeting, as libzmq does if it speaks another mechanism than %s: %w", ours, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &theirs, theirs.check()
 }
 
 // ReadCommand implements Commands.
@@ -164,6 +188,9 @@ func (h *handshake) read(b []byte) error {
 }
 
 func (h *handshake) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
 	start := time.Now()
 	if err := h.conn.SetWriteDeadline(start.Add(h.left)); err != nil {
 		return err

@@ -202,7 +202,7 @@ func (ln *Listener) shake(ctx context.Context, conn net.Conn, entry *waiter) (li
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	link, _, err = handshakeSteps(ctx, conn, ln.config.Load(), &entry.silent)
+	link, _, err = handshakeSteps(ctx, conn, ln.config.Load(), entry)
 	return link, err
 }
 
