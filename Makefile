@@ -40,7 +40,7 @@ lint: ## Check format, vet on every platform, staticcheck, and the repository's 
 	@unformatted=$$(gofmt -l $(MODULES)); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
 	go vet $(PACKAGES)
 	for os in darwin windows; do GOOS=$$os CGO_ENABLED=0 go vet $(filter-out ./integration/...,$(PACKAGES)); done
-	for m in $(MODULES); do (cd $$m && go run $(STATICCHECK) ./...); done
+	status=0; for m in $(MODULES); do (cd $$m && go run $(STATICCHECK) ./...) || status=1; done; exit $$status
 	go test -count=1 ./integration/rules
 
 .PHONY: platforms

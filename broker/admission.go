@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -116,7 +117,7 @@ func (a *audit) refuse(endpoint string, addr net.Addr, cause error) {
 	if errors.As(cause, &refusal) {
 		level = slog.LevelWarn
 	}
-	a.log.Log(nil, level, "refused", "endpoint", endpoint, "peer", addr.String(), "cause", cause, "not_logged", unsaid)
+	a.log.Log(context.Background(), level, "refused", "endpoint", endpoint, "peer", addr.String(), "cause", cause, "not_logged", unsaid)
 }
 
 // refusals returns how many handshakes have failed.

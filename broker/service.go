@@ -51,11 +51,9 @@ func (s *service) stop() {
 
 // Assign implements dispatch.WorkerSink.
 func (s *service) Assign(a *dispatch.Assignment) uint64 {
-	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	ctx, cancel := context.WithCancel(s.ctx)
 	if a.Timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
-	} else {
-		ctx, cancel = context.WithCancel(ctx)
+		ctx, cancel = context.WithTimeout(s.ctx, a.Timeout)
 	}
 	token, method := a.Token, string(a.Method)
 	body := append([]byte(nil), a.Body...)

@@ -77,7 +77,6 @@ type modelClient struct {
 	received uint64 // outcomes in this session
 	calls    map[uint64]*modelCall
 	order    []uint64
-	away     time.Duration // since it was disconnected
 }
 
 // modelCall is a call as its client and the workers know it.

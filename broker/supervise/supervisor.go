@@ -70,6 +70,7 @@ type Supervisor struct {
 	workers []*worker
 	files   map[string]io.WriteCloser // output files by path; see logging.OpenFile
 	ctx     context.Context           // of Run; nil before
+	ended   bool                      // Run is returning: nothing is started any more
 }
 
 // ErrEnded is returned once Run has been told to end.
@@ -127,7 +128,8 @@ func (s *Supervisor) Run(ctx context.Context) {
 	s.mu.Unlock()
 
 	<-ctx.Done()
-	s.mu.Lock() // whoever holds it next sees that ctx has ended, and adds nothing to wg
+	s.mu.Lock() // whoever holds it next adds nothing to wg
+	s.ended = true
 	s.mu.Unlock()
 	s.wg.Wait()
 	close(s.starts)
@@ -262,7 +264,7 @@ func (s *Supervisor) List() []Status {
 	return list
 }
 
-func (s *Supervisor) endedLocked() bool { return s.ctx != nil && s.ctx.Err() != nil }
+func (s *Supervisor) endedLocked() bool { return s.ended }
 
 func (s *Supervisor) currentPolicy() config.Supervise {
 	s.mu.Lock()
