@@ -130,7 +130,9 @@ func (d *Dispatcher) Tick() {
 	d.unacked = d.unacked[:0]
 	d.kept.trim(now, d.limits.KeepBytes)
 	d.stored.trim(now, d.limits.KeepBytes)
-	d.rate.turn(now, d.stats.Succeeded+d.stats.Failed)
+	if d.rate.turn(now, d.stats.Succeeded+d.stats.Failed) {
+		d.buffers.trim()
+	}
 }
 
 // SetLimits replaces the limits; zero fields stand for the defaults. Calls that
@@ -160,6 +162,14 @@ func (d *Dispatcher) Idle() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.stats.Queued+d.stats.Running == 0
+}
+
+// Settled reports whether, besides, all outcomes have been acknowledged. A client
+// that is away does not acknowledge: wait for it no longer than for a reader.
+func (d *Dispatcher) Settled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held.calls == 0
 }
 
 // EndDrain ends what BeginDrain did not see finish: what was never handed over

@@ -1,8 +1,6 @@
 package dispatch
 
-import (
-	"github.com/servicetools/servicetools/wire/message"
-)
+import "github.com/servicetools/servicetools/wire/message"
 
 // method is what can be called by one or more names. Guarded by Dispatcher.mu.
 type method struct {
@@ -251,10 +249,11 @@ func (d *Dispatcher) absorbLocked(m, o *method) {
 	d.forgetMethodLocked(o)
 }
 
-// noWorkerLocked is the error of a call that no worker can be found for.
-func (d *Dispatcher) noWorkerLocked(m *method) *message.Error {
+// noWorkerLocked is the error of a queued call that no worker can be found for.
+func (d *Dispatcher) noWorkerLocked(c *call) *message.Error {
+	m := c.method
 	if !m.known && !d.catchAll.seen {
-		return d.noSuchMethodLocked(m.info.Name, nil)
+		return d.noSuchMethodLocked(m.info.Name, c.session.config.May)
 	}
 	return message.Errorf(message.NoWorker,
 		"method %q is known, but no worker serves it now; start one and call again", m.info.Name)

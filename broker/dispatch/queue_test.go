@@ -114,3 +114,38 @@ func TestWheel_firesInTime(t *testing.T) {
 		})
 	})
 }
+
+// After a burst the buffers are given back; while they are used they are kept.
+func TestBuffers_followTheUse(t *testing.T) {
+	var p buffers
+	for size := range 3 << 20 {
+		if size%4099 != 0 {
+			continue
+		}
+		b := p.copy(make([]byte, size))
+		if len(b) != size {
+			t.Fatalf("a copy of %d bytes has %d", size, len(b))
+		}
+		p.release(b)
+	}
+	var burst [][]byte
+	for range 1000 {
+		burst = append(burst, p.copy(make([]byte, 1000)))
+	}
+	for _, b := range burst {
+		p.release(b)
+	}
+	free := func() int { return len(p.classes[10-minBuffer].free) }
+	for range 100 {
+		for i := range 10 {
+			burst[i] = p.copy(burst[i][:1000])
+		}
+		for i := range 10 {
+			p.release(burst[i])
+		}
+		p.trim()
+	}
+	if n := free(); n < 10 || n > 20 {
+		t.Fatalf("%d buffers are kept, 10 are used", n)
+	}
+}

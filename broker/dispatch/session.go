@@ -71,8 +71,10 @@ type Session struct {
 	resumed bool       // a client came back: it may send calls that are known
 	gone    bool       // forgotten
 	last    uint64     // the highest call number
+	since   instant
 
-	returning bool // the client comes from an earlier broker, or thinks so
+	// returning says that the client comes from an earlier broker, or thinks so.
+	returning bool
 
 	live    callList // calls that have not ended, in the order of their numbers
 	numbers map[uint64]*call
@@ -82,7 +84,6 @@ type Session struct {
 	flight  int      // their bytes
 	acked   uint64   // outcomes that the client has acknowledged, not in outbox any more
 	grace   timer
-	since   instant
 }
 
 // Attach connects an SDK's client to its session: to the one that the
@@ -118,7 +119,7 @@ func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uin
 	return s
 }
 
-// Open starts the session of a plain peer. It ends by Close.
+// Open starts the session of a plain peer. It ends by Detach or Close.
 func (d *Dispatcher) Open(cfg ClientConfig) *Session {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -155,7 +155,6 @@ func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *mess
 	}
 	c := d.newCallLocked()
 	d.ownLocked(c, s, number, r)
-	c.refused = true
 	d.scratch = e.Append(d.scratch[:0])
 	d.deliverLocked(c, message.KindError, d.scratch)
 	if s.outbox.len > 2*d.limits.CallsPerKey {
