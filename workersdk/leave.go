@@ -33,10 +33,7 @@ func (w *Worker) leave(stop func()) {
 	if !w.await(w.cfg.DrainTimeout, idle) {
 		w.mu.Lock()
 		w.log.Warn("the drain timeout is over; the calls that still run are cancelled", "calls", len(w.calls)+len(w.claimed))
-		for _, c := range w.calls {
-			c.stopLocked(errLeaving)
-		}
-		for _, c := range w.claimed {
+		for _, c := range w.openLocked() {
 			c.stopLocked(errLeaving)
 		}
 		w.mu.Unlock()

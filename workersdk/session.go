@@ -41,7 +41,7 @@ func (k *connection) attach(e *message.Envelope) error {
 	if r.Worker != "" {
 		w.id = r.Worker
 	}
-	if w.draining || w.strays > 0 {
+	if w.draining || k.busy > 0 { // else the slots that REGISTER announced would stay taken
 		w.capacityLocked()
 	}
 	for _, c := range w.parked {
@@ -70,10 +70,8 @@ func (w *Worker) detach(k *connection) {
 // fenceLocked gives up all calls and outcomes: the same broker did so when the
 // last link ended.
 func (w *Worker) fenceLocked() {
-	for _, c := range w.calls {
-		w.strayLocked(c, errFenced)
-	}
-	for _, c := range w.claimed {
+	for _, c := range w.openLocked() {
+		w.removeLocked(c)
 		w.strayLocked(c, errFenced)
 	}
 	w.kept.drop(len(w.kept.list))
@@ -85,6 +83,30 @@ func (w *Worker) claimLocked(k *connection) {
 	for _, o := range w.kept.move() {
 		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, Body: *o.body})
 	}
+	open := w.openLocked()
+	clear(w.claimed)
+	for _, c := range open {
+		// A cancelled call has nobody who asks for it, and items of a stream
+		// that were given up cannot be sent again.
+		delete(w.calls, c.token)
+		twice := w.claimed[c.origin] != nil
+		if !c.known || twice || c.cause != nil || c.flow != nil && c.flow.lossy {
+			w.strayLocked(c, errOrphaned)
+			continue
+		}
+		c.claimed = true
+		w.claimed[c.origin] = c
+		e := c.head(message.KindProgress)
+		e.Flags |= message.FlagClaim
+		k.append(&e)
+		if c.flow != nil {
+			c.flow.paused = true
+		}
+	}
+}
+
+// openLocked lists the calls whose outcome somebody may want.
+func (w *Worker) openLocked() []*call {
 	open := make([]*call, 0, len(w.calls)+len(w.claimed))
 	for _, c := range w.calls {
 		open = append(open, c)
@@ -92,26 +114,11 @@ func (w *Worker) claimLocked(k *connection) {
 	for _, c := range w.claimed {
 		open = append(open, c)
 	}
-	for _, c := range open {
-		// A cancelled call has nobody who asks for it, and items of a stream
-		// that were given up cannot be sent again.
-		if !c.known || c.cause != nil || c.flow != nil && c.flow.lossy {
-			w.strayLocked(c, errOrphaned)
-			continue
-		}
-		w.removeLocked(c)
-		c.claimed = true
-		w.claimed[c.origin] = c
-		e := c.head(message.KindProgress)
-		e.Flags |= message.FlagClaim
-		k.append(&e)
-		k.replayLocked(c)
-	}
+	return open
 }
 
-// strayLocked fences c: from now on nobody wants its outcome.
+// strayLocked fences c, which is no longer open: from now on nobody wants its outcome.
 func (w *Worker) strayLocked(c *call, cause *message.Error) {
-	w.removeLocked(c)
 	c.fenced = true
 	c.stopLocked(cause)
 	if c.running {
