@@ -24,9 +24,20 @@ func (k *connection) attach(e *message.Envelope) error {
 	}
 	k.registered = true
 	k.patient.Stop()
+	interval := message.Beat(r.BeatMillis)
+	k.beats.Go(func() { k.beat(interval) })
 	w := k.worker
+	fenced, claimed := w.serve(k, &r)
+	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.ID(), "methods", len(w.table.Methods()),
+		"concurrency", w.cfg.Concurrency, "claimed", claimed, "fenced", fenced, "broker_version", r.Version)
+	return nil
+}
+
+// serve begins to use a link, and returns what became of the open calls.
+func (w *Worker) serve(k *connection, r *message.Registered) (fenced, claimed int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	strays := w.strays
 	if r.Broker == w.broker {
 		w.fenceLocked()
 	} else {
@@ -49,11 +60,7 @@ func (k *connection) attach(e *message.Envelope) error {
 	}
 	w.parked = nil
 	w.pokeLocked()
-	interval := message.Beat(r.BeatMillis)
-	k.beats.Go(func() { k.beat(interval) })
-	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.id, "methods", len(w.table.Methods()),
-		"concurrency", w.cfg.Concurrency, "claimed", len(w.claimed), "broker_version", r.Version)
-	return nil
+	return w.strays - strays, len(w.claimed)
 }
 
 // detach takes a link out of service. Calls that have not begun wait for the
