@@ -33,7 +33,9 @@ type connection struct {
 	beats   sync.WaitGroup // the heartbeat's goroutine
 	over    chan struct{}  // closed when the link has ended
 
-	registered bool // owned by the read loop
+	// Owned by the read loop.
+	registered bool
+	busy       int // what REGISTER said
 }
 
 // dial connects and shakes hands.
@@ -92,6 +94,7 @@ func (k *connection) register() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays)
+	k.busy = r.Busy
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
 }
 
@@ -140,7 +143,7 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 		}
 	case message.KindGrant:
 		if c := w.findLocked(e); c != nil && c.flow != nil {
-			c.flow.grant(e.Sequence)
+			k.grantLocked(c, e.Sequence)
 		}
 	case message.KindAck:
 		if !w.kept.ack(e.ID) {

@@ -32,14 +32,12 @@ func (w *Worker) leave(stop func()) {
 	idle := func() bool { return len(w.calls)+len(w.claimed) == 0 }
 	if !w.await(w.cfg.DrainTimeout, idle) {
 		w.mu.Lock()
-		w.log.Warn("the drain timeout is over; the calls that still run are cancelled", "calls", len(w.calls)+len(w.claimed))
-		for _, c := range w.calls {
-			c.stopLocked(errLeaving)
-		}
-		for _, c := range w.claimed {
+		late := w.openLocked()
+		for _, c := range late {
 			c.stopLocked(errLeaving)
 		}
 		w.mu.Unlock()
+		w.log.Warn("the drain timeout is over; the calls that still run are cancelled", "calls", len(late))
 	}
 	w.await(cancelWait, func() bool { return idle() && w.strays == 0 })
 	w.await(ackWait, func() bool { return len(w.kept.list) == 0 })

@@ -89,6 +89,7 @@ func TestWorker_restartedBrokerIsToldOfCalls(t *testing.T) {
 		}
 		claimed[e.Origin.Number] = true
 	}
+	p.want(message.KindCapacity, 4)
 	if !claimed[2] || !claimed[3] {
 		t.Errorf("claimed %v", claimed)
 	}
@@ -185,6 +186,8 @@ func TestWorker_streamSurvivesARestart(t *testing.T) {
 	if e := p.next(); e.Kind != message.KindProgress || e.Flags&message.FlagClaim == 0 {
 		t.Fatalf("got %v", e.Kind)
 	}
+	p.want(message.KindCapacity, 4)
+	p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 16}) // the caller is back
 	for i := uint64(4); i < 20; i++ {
 		if e := p.next(); e.Kind != message.KindPart || e.Sequence != i || e.Origin != origin(1) || e.Body[0] != byte(i) {
 			t.Fatalf("got %v %d, want part %d again", e.Kind, e.Sequence, i)
