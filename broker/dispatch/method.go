@@ -270,7 +270,7 @@ func (d *Dispatcher) noSuchMethodLocked(name string, may func(string) bool) *mes
 	}
 	var known []string
 	for candidate, m := range d.methods {
-		if m.known && (may == nil || may(candidate)) {
+		if m.known && candidate == m.info.Name && (may == nil || may(candidate)) { // one spelling of each is enough
 			known = append(known, candidate)
 		}
 	}
