@@ -149,3 +149,43 @@ func TestBuffers_followTheUse(t *testing.T) {
 		t.Fatalf("%d buffers are kept, 10 are used", n)
 	}
 }
+
+// A session finds its calls by number, also those that outlive many others.
+func TestNumbers_likeAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var n numbers
+		want := make(map[uint64]*call)
+		var live []uint64
+		last := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				for range rapid.IntRange(1, 40).Draw(t, "burst") {
+					last += uint64(rapid.SampledFrom([]int{1, 1, 1, 16}).Draw(t, "step"))
+					c := &call{}
+					c.origin.Number = last
+					want[last] = c
+					live = append(live, last)
+					n.put(c)
+				}
+			},
+			"remove": func(t *rapid.T) {
+				for range min(len(live), rapid.IntRange(1, 40).Draw(t, "burst")) {
+					i := rapid.IntRange(0, len(live)-1).Draw(t, "index")
+					n.remove(want[live[i]])
+					delete(want, live[i])
+					live = slices.Delete(live, i, i+1)
+				}
+			},
+			"": func(t *rapid.T) {
+				for number, c := range want {
+					if n.get(number) != c {
+						t.Fatalf("number %d is not found", number)
+					}
+				}
+				if n.len != len(want) || n.get(last+1) != nil || n.get(0) != nil {
+					t.Fatalf("%d calls, want %d", n.len, len(want))
+				}
+			},
+		})
+	})
+}

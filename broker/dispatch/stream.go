@@ -80,7 +80,7 @@ func (s *Session) Grant(number, window uint64) {
 	d := s.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := s.numbers[number]
+	c := s.numbers.get(number)
 	if c == nil || !c.stream || window <= c.window {
 		return
 	}

@@ -124,7 +124,7 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	m.calls++
 	s.live.push(c)
 	if s.resumable {
-		s.numbers[number] = c
+		s.numbers.put(c)
 	}
 	d.stats.Accepted++
 	if len(r.Key) > 0 {
