@@ -69,34 +69,35 @@ func serve(obj any, f func(context.Context, *clientsdk.Client), opts ...workersd
 		fmt.Println(err)
 		return
 	}
-	running, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
+	defer all.Wait()
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	all.Go(func() {
-		if err := b.Run(running); err != nil {
+		if err := b.Run(serving); err != nil {
 			fmt.Println(err)
 		}
 	})
 	w, err := workersdk.New(obj, workersdk.Config{Addr: "tcp://" + b.Backend().String(), ID: "w1", Insecure: true}, opts...)
-	if err == nil {
-		all.Go(func() {
-			if err := w.Run(running); err != nil {
-				fmt.Println(err)
-			}
-		})
-		var c *clientsdk.Client
-		if c, err = clientsdk.Dial(ctx, "tcp://"+b.Frontend().String(), clientsdk.WithInsecure()); err == nil {
-			for !registered(ctx, c) {
-				time.Sleep(time.Millisecond)
-			}
-			f(ctx, c)
-			err = c.Close(ctx)
-		}
-	}
 	if err != nil {
 		fmt.Println(err)
+		return
 	}
-	stop()
-	all.Wait()
+	running, leave := context.WithCancel(ctx)
+	left := make(chan error, 1)
+	go func() { left <- w.Run(running) }()
+	c, err := clientsdk.Dial(ctx, "tcp://"+b.Frontend().String(), clientsdk.WithInsecure())
+	if err == nil {
+		for !registered(ctx, c) {
+			time.Sleep(time.Millisecond)
+		}
+		f(ctx, c)
+		err = c.Close(ctx)
+	}
+	leave()
+	if err := errors.Join(err, <-left); err != nil {
+		fmt.Println(err)
+	}
 }
 
 // registered reports whether the broker knows any method yet.
