@@ -4,44 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log"
+	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/broker"
 	"github.com/servicetools/servicetools/clientsdk"
-	"github.com/servicetools/servicetools/clientsdk/internal/brokertest"
-	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/workersdk"
 )
 
-// startBroker stands for a broker with workers; addr is its frontend.
+// calc is what the examples' worker serves.
+type calc struct{}
+
+func (calc) Add(a, b int) int { return a + b }
+
+func (calc) Square(n int) (int, error) {
+	if n > 1000 {
+		return 0, fmt.Errorf("%d is too large", n)
+	}
+	return n * n, nil
+}
+
+func (calc) Count(ctx context.Context) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := 1; ctx.Err() == nil && yield(i); i++ {
+		}
+	}
+}
+
+func (calc) Render(ctx context.Context, in struct{ Width int }) string {
+	workersdk.Progress(ctx, in.Width/2, in.Width, "half way")
+	time.Sleep(50 * time.Millisecond)
+	return "picture"
+}
+
+// startBroker runs a broker without keys and one worker in this process. addr
+// is the broker's frontend.
 func startBroker() (addr string, stop func()) {
-	b := &brokertest.Broker{}
-	b.Handle("add", func(c *brokertest.Call) { c.Result(c.Int(0) + c.Int(1)) })
-	b.Handle("square", func(c *brokertest.Call) {
-		if c.Int(0) > 1000 {
-			c.Fail(message.Errorf(message.Application, "%d is too large", c.Int(0)))
-			return
-		}
-		c.Result(c.Int(0) * c.Int(0))
-	})
-	b.Handle("count", func(c *brokertest.Call) {
-		for i := uint64(1); c.Part(i-1, i); i++ {
-		}
-		c.Fail(message.Errorf(message.Cancelled, "cancelled"))
-	})
-	b.Handle("render", func(c *brokertest.Call) {
-		c.Progress(1, 2, "half way")
-		<-time.After(20 * time.Millisecond)
-		c.Result("picture")
-	})
-	b.Handle("broker.ping", func(c *brokertest.Call) { c.Result(nil) })
-	add := map[string]any{"name": "add", "signature": "add(a int, b int) int", "doc": "Add returns a+b.", "workers": 1}
-	b.Handle("broker.methods", func(c *brokertest.Call) { c.Result([]any{add}) })
-	b.Handle("broker.describe", func(c *brokertest.Call) { c.Result(add) })
-	if err := b.Start(); err != nil {
+	var cfg broker.Config
+	cfg.Main.IP = "127.0.0.1"
+	cfg.Security.Insecure = true
+	cfg.Dispatch.DrainTimeout = time.Second
+	quiet := slog.New(slog.DiscardHandler)
+	b, err := broker.New(&cfg, broker.WithLogger(quiet))
+	if err != nil {
 		log.Fatal(err)
 	}
-	return b.Addr(), b.Close
+	w, err := workersdk.New(calc{}, workersdk.Config{Addr: "tcp://" + b.Backend().String(), Insecure: true, Log: quiet, Concurrency: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var serving, working sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	serving.Go(func() { _ = b.Run(ctx) }) // both end by cancel
+	leave, cancelWorker := context.WithCancel(context.Background())
+	working.Go(func() { _ = w.Run(leave) })
+	return "tcp://" + b.Frontend().String(), func() {
+		cancelWorker()
+		working.Wait()
+		cancel()
+		serving.Wait()
+	}
 }
 
 // dial connects the examples' client.
@@ -198,7 +224,7 @@ func ExampleOnProgress() {
 	picture, err := clientsdk.Call[string](ctx, watched, "render", clientsdk.Kwargs{"width": 640})
 	fmt.Println(picture, err)
 	// Output:
-	// 1 of 2 half way
+	// 320 of 640 half way
 	// picture <nil>
 }
 
@@ -228,7 +254,7 @@ func ExampleClient_Describe() {
 	c := dial(ctx, addr)
 	defer c.Close(ctx)
 
-	if _, err := c.Ping(ctx); err != nil {
+	if _, err := clientsdk.Call[int](ctx, c, "add", 1, 2); err != nil { // it waits for the worker
 		log.Fatal(err)
 	}
 	methods, err := c.Methods(ctx)
@@ -239,8 +265,11 @@ func ExampleClient_Describe() {
 		fmt.Println(m.Name, m.Workers)
 	}
 	m, err := c.Describe(ctx, "add")
-	fmt.Println(m.Signature, m.Doc, err)
+	fmt.Println(m.Signature, err)
 	// Output:
 	// add 1
-	// add(a int, b int) int Add returns a+b. <nil>
+	// count 1
+	// render 1
+	// square 1
+	// Add(int, int) int <nil>
 }
