@@ -29,7 +29,7 @@ build: ## Put static binaries into bin/.
 
 .PHONY: test
 test: deps ## Set up and run every test with the race detector.
-	go test -race -timeout 12m -run '$(RUN)' $(PKG)
+	go test -race -timeout 12m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
 
 .PHONY: deps
 deps: ## Install what the tests need from the operating system (Debian, root).
