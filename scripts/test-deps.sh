@@ -4,12 +4,13 @@
 set -eu
 missing=() peers=()
 need() { # peer package check...
-  "${@:3}" 2>/dev/null && return
+  "${@:3}" >/dev/null 2>&1 && return
   missing+=("$2")
   case " ${peers[*]-} " in *" $1 "*) ;; *) peers+=("$1") ;; esac
 }
 need pyzmq python3-zmq /usr/bin/python3 -c 'import zmq'
 need pyzmq python3-msgpack /usr/bin/python3 -c 'import msgpack'
+need czmq pkg-config command -v pkg-config
 need czmq libczmq-dev pkg-config --exists libczmq libsodium
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
