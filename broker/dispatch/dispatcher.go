@@ -45,7 +45,8 @@ type Dispatcher struct {
 	hints    int     // suggestions of near names made since the last Tick
 	catchAll *pool   // plain workers, which serve what nobody else does
 	workers  map[string]*Worker
-	unacked  []*Worker // workers whose outcomes are to be acknowledged by the next Tick
+	unacked  []*Worker // workers with outcomes to be acknowledged
+	nextAck  instant   // when their next turn is
 
 	assignments assignments
 	wheel       wheel
@@ -122,12 +123,7 @@ func (d *Dispatcher) Tick() {
 	for t := d.wheel.turn(now); t != nil; t = d.wheel.turn(now) {
 		t.owner.expireLocked(d, now)
 	}
-	for _, w := range d.unacked {
-		w.ackPending = false
-		w.ackLocked()
-	}
-	clear(d.unacked)
-	d.unacked = d.unacked[:0]
+	d.ackTurnLocked(now)
 	d.kept.trim(now, d.limits.KeepBytes)
 	d.stored.trim(now, d.limits.KeepBytes)
 	if d.rate.turn(now, d.stats.Succeeded+d.stats.Failed) {

@@ -43,8 +43,9 @@ type Worker struct {
 	prev, next *Worker
 
 	answered   uint64 // outcomes on this link
+	ripe       uint64 // of them, before the last turn of acknowledgements
 	acked      uint64 // of them, said so
-	ackBytes   int    // bodies of those in between
+	ackBytes   int    // bodies since then
 	ackPending bool   // in Dispatcher.unacked
 
 	succeeded, failed uint64
@@ -219,6 +220,7 @@ func (d *Dispatcher) drainLocked(w *Worker) {
 	if !w.draining {
 		w.draining = true
 		d.shutLocked(w, d.clock())
+		w.ackLocked(w.answered)
 	}
 	w.drainedLocked()
 }
