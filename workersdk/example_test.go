@@ -106,6 +106,26 @@ func registered(ctx context.Context, c *clientsdk.Client) bool {
 	return err != nil || len(methods) > 0
 }
 
+// A whole worker program: start it with --config_file=worker.ini.
+func ExampleMain() {
+	workersdk.Main(Calc{}, workersdk.WithIdempotent("add"))
+}
+
+// The same as Main, within a program of another purpose.
+func ExampleLoadConfig() {
+	cfg, err := workersdk.LoadConfig("worker.ini")
+	if err != nil {
+		fmt.Println("the file names what is missing:", err != nil)
+		return
+	}
+	w, err := workersdk.New(Calc{}, cfg)
+	if err == nil {
+		err = w.Run(context.Background())
+	}
+	fmt.Println(err)
+	// Output: the file names what is missing: true
+}
+
 // A worker without a configuration file: New and Run. A program with one needs
 // but workersdk.Main(Calc{}).
 func ExampleNew() {

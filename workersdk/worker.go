@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"sync"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -136,20 +135,4 @@ func (w *Worker) pokeLocked() {
 	case w.changed <- struct{}{}:
 	default:
 	}
-}
-
-// intercepted runs next behind all interceptors. A panic of one of them is the
-// call's.
-func (w *Worker) intercepted(ctx context.Context, c *call, next func(context.Context) error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &method.PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	info := c.describe()
-	for i := len(w.interceptors) - 1; i >= 0; i-- {
-		inner, interceptor := next, w.interceptors[i]
-		next = func(ctx context.Context) error { return interceptor(ctx, info, inner) }
-	}
-	return next(ctx)
 }
