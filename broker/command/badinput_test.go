@@ -1,12 +1,16 @@
 package command
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/servicetools/servicetools/wire/curve"
 )
@@ -96,7 +100,7 @@ func TestBadInput(t *testing.T) {
 		{"serve a bad value", ExitConfig, `broken.ini:2: [main] port: "many" is not a whole number`, []string{"serve", "--config", "DIR/broken.ini"}},
 		{"serve a malformed file", ExitConfig, "half.ini:1", []string{"serve", "--config", "DIR/half.ini"}},
 		{"serve an unknown key", ExitConfig, `unknown key (did you mean "port"`, []string{"serve", "--config", "DIR/typo.ini"}},
-		{"init without keys", ExitUsage, "--keys DIR names the folder", []string{"init", "--config", "DIR/new.ini"}},
+		{"init without keys", ExitUsage, "where are the keys?", []string{"init", "--config", "DIR/new.ini"}},
 		{"init with a bad port", ExitUsage, "[main] port", []string{"init", "--config", "DIR/new.ini", "--keys", "DIR", "--port", "70000"}},
 		{"init over a file", ExitFailure, "--overwrite replaces it", []string{"init", "--config", "DIR/server.ini", "--keys", "DIR"}},
 		{"dev without its worker", ExitUsage, "there is no program", []string{"dev", "--worker", "DIR/nope"}},
@@ -162,7 +166,11 @@ func TestServe_refuses(t *testing.T) {
 			}
 			p := newPlace(t)
 			test.spoil(p)
-			r := p.run("serve", "--config", p.config)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // one that starts after all drains
+			defer cancel()
+			var stderr bytes.Buffer
+			code := run(ctx, []string{"broker", "serve", "--config", p.config}, io.Discard, &stderr)
+			r := result{errOut: stderr.String(), code: code}
 			line := lastLine(r.errOut)
 			if r.code != test.code || !strings.HasPrefix(line, "broker: ") || !strings.Contains(line, test.want) {
 				t.Errorf("exits with %d, want %d: %s", r.code, test.code, r.errOut)
