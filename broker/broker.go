@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"runtime"
@@ -92,11 +93,10 @@ func (b *Broker) open() error {
 	var key curve.SecretKey
 	if !b.config.Security.Insecure {
 		set := curve.Keyset{PublicDir: b.config.Main.PublicKeysDir, SecretDir: b.config.Main.SecretKeysDir}
-		certificate, err := curve.LoadCertificate(set.SecretPath("server"))
-		if err != nil {
-			return fmt.Errorf("the broker's own key: %w (make one with: certtool generate --path DIR --users server)", err)
+		var err error
+		if key, err = loadServerKey(set.SecretPath("server")); err != nil {
+			return err
 		}
-		key = certificate.Secret
 		if b.keys, err = keyring.Open(context.Background(), b.config.Main.PublicKeysDir, b.log); err != nil {
 			return err
 		}
@@ -116,6 +116,23 @@ func (b *Broker) open() error {
 		return fmt.Errorf("backend: %w", err)
 	}
 	return nil
+}
+
+// loadServerKey reads the broker's own secret key. A certificate without
+// metadata, as other tools write it, is taken for what its name says.
+func loadServerKey(path string) (curve.SecretKey, error) {
+	c, err := curve.LoadCertificate(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return curve.SecretKey{}, fmt.Errorf("there is no server certificate %s: make it with certtool generate --path DIR --users server, where DIR holds public_keys and private_keys", path)
+	case err != nil:
+		return curve.SecretKey{}, err
+	case c.Secret.IsZero():
+		return curve.SecretKey{}, fmt.Errorf("the server certificate %s holds no secret key: it is a public one", path)
+	case c.Role != curve.RoleServer && c.Name != "":
+		return curve.SecretKey{}, fmt.Errorf("the server certificate %s has the role %s: make one with certtool generate --path DIR --users server", path, c.Role)
+	}
+	return c.Secret, nil
 }
 
 // listen opens one endpoint.
