@@ -202,6 +202,9 @@ func (s *settlement) answer(id string, c *callStory, r Record) {
 		return
 	}
 	a.Failed[r.Code]++
+	if r.Code == wrongAnswer || r.Code == noCode {
+		s.violation("I5", "call %s ended in %s", id, r.Code)
+	}
 	if s.rules.MayFail != nil && !slices.Contains(s.rules.MayFail, r.Code) {
 		s.violation("code", "call %s ended in %s, which this fault does not explain", id, r.Code)
 	}

@@ -40,8 +40,12 @@ type Record struct {
 	Attempt int       // Answered with "ok", Received, Done
 }
 
-// ok is the Code of a result.
-const ok = "ok"
+// Codes of an outcome that the protocol does not know.
+const (
+	ok          = "ok"           // a result
+	wrongAnswer = "wrong_answer" // the result of another call
+	noCode      = "no_code"      // an error that is not a *clientsdk.Error
+)
 
 // Journal appends records to a file of one process. Each record is one write
 // to a file opened with O_APPEND, which survives the end of the process by any

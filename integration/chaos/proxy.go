@@ -7,8 +7,9 @@ import (
 
 // Proxy passes TCP connections on, and breaks them when it is told to.
 type Proxy struct {
-	listener net.Listener // static
-	target   string       // static
+	// Static.
+	listener net.Listener
+	target   string
 
 	running sync.WaitGroup // the accept loop and two goroutines a connection
 
@@ -22,7 +23,7 @@ type Proxy struct {
 // proxied is one connection: its two halves.
 type proxied struct {
 	near, far net.Conn
-	deaf      bool // far is gone and near is not told; guarded by Proxy.mu
+	spared    net.Conn // the one that is not told that the other is gone; nil = both live; guarded by Proxy.mu
 }
 
 // NewProxy listens on a free port of loopback and passes all on to target, host:port.
@@ -79,12 +80,12 @@ func (p *Proxy) pump(c *proxied, to, from net.Conn) {
 	for {
 		n, err := from.Read(buffer)
 		switch deaf := p.wait(c); {
-		case deaf && from == c.far:
-			return // near is not told
-		case err == nil && deaf: // swallowed
+		case deaf != nil && from != deaf:
+			return // deaf is not told
+		case err == nil && deaf != nil: // swallowed
 		case err == nil:
-			if _, err = to.Write(buffer[:n]); err != nil && p.wait(c) {
-				err = nil // far went meanwhile
+			if _, err = to.Write(buffer[:n]); err != nil && p.wait(c) != nil {
+				err = nil // to went meanwhile
 			}
 		}
 		if err != nil {
@@ -95,14 +96,15 @@ func (p *Proxy) pump(c *proxied, to, from net.Conn) {
 	}
 }
 
-// wait holds data back while the proxy is frozen, and reports whether far is gone.
-func (p *Proxy) wait(c *proxied) (deaf bool) {
+// wait holds data back while the proxy is frozen, and returns the end that was
+// spared when the other one was ended.
+func (p *Proxy) wait(c *proxied) (deaf net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.frozen && !p.closed && !c.deaf {
+	for p.frozen && !p.closed && c.spared == nil {
 		p.moved.Wait()
 	}
-	return c.deaf
+	return c.spared
 }
 
 // Cut resets all connections; new ones are taken.
@@ -130,14 +132,18 @@ func (p *Proxy) freeze(frozen bool) {
 	p.moved.Broadcast()
 }
 
-// HalfOpen ends all connections for the target only: whoever connected here is
-// told nothing, and what it sends is swallowed. New connections are whole.
-func (p *Proxy) HalfOpen() {
+// HalfOpen ends all connections for one side only: for the target, or for
+// those who connected here. The other side is told nothing, and what it sends
+// is swallowed. New connections are whole.
+func (p *Proxy) HalfOpen(forTarget bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.pairs {
-		c.deaf = true
-		reset(c.far)
+		gone := c.far
+		if c.spared = c.near; !forTarget {
+			gone, c.spared = c.near, c.far
+		}
+		reset(gone)
 	}
 	p.moved.Broadcast()
 }

@@ -83,17 +83,30 @@ func TestProxy(t *testing.T) {
 	}
 	<-ended
 
-	c = dial()
-	send(c)
-	if err := read(c, time.Minute); err != nil {
-		t.Fatal("after a cut:", err)
-	}
-	p.HalfOpen()
-	if err := <-ended; err == nil {
-		t.Fatal("half-open: the far end must see a reset")
-	}
-	send(c)
-	if err := read(c, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatal("half-open: the near end sees", err)
+	for _, forTarget := range []bool{true, false} {
+		c = dial()
+		send(c)
+		if err := read(c, time.Minute); err != nil {
+			t.Fatal("after a cut:", err)
+		}
+		p.HalfOpen(forTarget)
+		if !forTarget {
+			if err := read(c, time.Minute); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("half-open: the near end sees", err)
+			}
+			select {
+			case err := <-ended:
+				t.Fatal("half-open: the far end saw", err)
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		if err := <-ended; err == nil {
+			t.Fatal("half-open: the far end must see a reset")
+		}
+		send(c)
+		if err := read(c, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("half-open: the near end sees", err)
+		}
 	}
 }
