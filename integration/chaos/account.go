@@ -42,6 +42,7 @@ type Rules struct {
 	Faults      []Window        // the rate is not judged in them
 	Baseline    Window          // the rate before all faults; zero = the rate is not judged
 	Until       time.Time       // the load was told to stop
+	RateOf      string          // the client whose rate is judged; "" = all
 	FloorShare  float64         // of the baseline's rate, that the rate outside all windows must reach
 	MayFail     []string        // codes that outcomes may have; nil = any
 }
@@ -282,7 +283,10 @@ func (s *settlement) rates(clients map[string][]Record) {
 		return
 	}
 	var based, free int
-	for _, records := range clients {
+	for name, records := range clients {
+		if r.RateOf != "" && r.RateOf != name {
+			continue
+		}
 		for _, rec := range records {
 			switch {
 			case rec.Event != Answered || rec.Code != ok:

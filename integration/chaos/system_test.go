@@ -205,7 +205,6 @@ func (s *system) client(load Load) *Process {
 	}
 	p := s.start(load.Name, roleClient, nil, load.args()...)
 	s.clients[load.Name] = p
-	s.rules.MaxUnknown += 0
 	return p
 }
 
@@ -218,13 +217,35 @@ const (
 )
 
 // usual starts the workers and the one client that every run has.
-func (s *system) usual() {
+func (s *system) usual() { s.through(s.frontend, s.backend) }
+
+// through is usual with the client and the first worker behind other addresses.
+func (s *system) through(frontend, backend string) {
 	s.t.Helper()
-	for i := range workers {
-		s.worker("w"+strconv.Itoa(i+1), concurrency)
+	s.worker("w1", concurrency, backend)
+	for i := 2; i <= workers; i++ {
+		s.worker("w"+strconv.Itoa(i), concurrency)
 	}
-	s.client(Load{Name: "c", Callers: callers, HoldLeast: 10, HoldMost: 30, Payload: 2000})
+	s.client(Load{Name: "c", Addr: frontend, Callers: callers, HoldLeast: 25, HoldMost: 55, Payload: 2000})
 	s.flowing(workers)
+}
+
+// proxy puts a proxy in front of an endpoint until the test ends.
+func (s *system) proxy(target string) *Proxy {
+	s.t.Helper()
+	p, err := NewProxy(target)
+	s.must(err)
+	s.t.Cleanup(p.Close)
+	return p
+}
+
+// all waits until as many workers are registered.
+func (s *system) all(workers int) {
+	s.t.Helper()
+	s.eventually(fmt.Sprintf("%d workers are there", workers), func() bool {
+		v, err := s.status()
+		return err == nil && v.Workers == workers
+	})
 }
 
 // flowing waits until the workers are there and calls succeed.
@@ -384,5 +405,22 @@ func (s *system) end() {
 	if keep := os.Getenv("CHAOS_KEEP"); keep != "" && s.t.Failed() {
 		s.t.Logf("kept: %v", os.CopyFS(filepath.Join(keep, strings.ReplaceAll(s.t.Name(), "/", "_")+"-"+
 			strconv.FormatInt(s.began.Unix(), 10)), os.DirFS(s.dir)))
+	}
+}
+
+// drain asks the broker to send a worker away, and waits for its end.
+func (s *system) drain(p *Process) {
+	s.t.Helper()
+	views, err := ask[[]broker.WorkerView](s, "broker.workers")
+	s.must(err)
+	for _, v := range views {
+		if v.PID == p.PID() {
+			_, err := ask[[]string](s, "broker.drain", v.ID)
+			s.must(err)
+		}
+	}
+	s.eventually("the drained worker has left", func() bool { return !p.Alive() })
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		s.t.Errorf("%s ended with %v:\n%s", p.Name, p.cmd.ProcessState, p.Tail(20))
 	}
 }
