@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -115,7 +116,7 @@ func (h *clientSide) sealHello(m *hello) error {
 	}
 	h.transient = transient
 	if err := h.hello.compute(&h.client.ServerKey, h.transient); err != nil {
-		return fmt.Errorf("server key: %w", err)
+		return fmt.Errorf("curve: server key: %w", err)
 	}
 	n, err := h.sent.next()
 	if err != nil {
@@ -151,7 +152,7 @@ func (h *clientSide) openWelcome(body []byte) error {
 // sealInitiate makes C:INITIATE.
 func (h *clientSide) sealInitiate(local zmtp.Metadata) ([]byte, error) {
 	if err := h.session.compute(&h.server, h.transient); err != nil {
-		return nil, fmt.Errorf("WELCOME: %w", err)
+		return nil, fmt.Errorf("curve: WELCOME: %w", err)
 	}
 	var v vouch
 	if err := h.sealVouch(&v); err != nil {
@@ -164,8 +165,7 @@ func (h *clientSide) sealInitiate(local zmtp.Metadata) ([]byte, error) {
 	m := append([]byte(nameInitiate), h.cookie[:]...)
 	m = appendNonce(m, n)
 	// Box [C + vouch + metadata](C'->S')
-	plain := append(h.client.Key.public[:], v[:]...)
-	plain = local.Append(plain)
+	plain := local.Append(slices.Concat(h.client.Key.public[:], v[:]))
 	m = h.session.seal(m, plain, shortNonce(prefixInitiate, n))
 	if len(m) > maxInitiate {
 		return nil, fmt.Errorf("curve: the metadata makes an INITIATE of %d bytes, the limit is %d", len(m), maxInitiate)
@@ -176,13 +176,13 @@ func (h *clientSide) sealInitiate(local zmtp.Metadata) ([]byte, error) {
 // sealVouch makes the vouch: the owner of C says that C' is its own, to S only.
 func (h *clientSide) sealVouch(v *vouch) error {
 	if err := h.vouched.compute(&h.server, h.client.Key.key()); err != nil {
-		return fmt.Errorf("vouch: %w", err)
+		return fmt.Errorf("curve: vouch: %w", err)
 	}
 	if err := fill(h.random, v.nonce()[:]); err != nil {
 		return err
 	}
 	// Box [C' + S](C->S')
-	plain := append(h.transient.PublicKey().Bytes(), h.client.ServerKey[:]...)
+	plain := slices.Concat(h.transient.PublicKey().Bytes(), h.client.ServerKey[:])
 	h.vouched.seal(v.box()[:0], plain, longNonce(prefixVouch, v.nonce()))
 	return nil
 }
@@ -194,12 +194,12 @@ func (h *clientSide) openReady(body []byte) (zmtp.Metadata, error) {
 		return nil, err
 	}
 	if err := h.received.accept(m.nonce()); err != nil {
-		return nil, fmt.Errorf("READY: %w", err)
+		return nil, fmt.Errorf("curve: READY: %w", err)
 	}
 	// Box [metadata](S'->C')
 	plain, err := h.session.open(nil, m.box(), shortNonce(prefixReady, m.nonce()))
 	if err != nil {
-		return nil, fmt.Errorf("READY: %w", err)
+		return nil, fmt.Errorf("curve: READY: %w", err)
 	}
 	metadata, err := zmtp.ParseMetadata(plain)
 	if err != nil {

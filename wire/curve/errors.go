@@ -7,10 +7,10 @@ import (
 )
 
 var (
-	errLowOrder    = errors.New("curve: a public key is of low order")
-	errBox         = errors.New("curve: a box does not open")
+	errLowOrder    = errors.New("a public key is of low order")
+	errBox         = errors.New("a box does not open")
 	errHelloBox    = errors.New("curve: HELLO does not open: it was made for another server key")
-	errNonce       = errors.New("curve: a nonce is not greater than the one before it")
+	errNonce       = errors.New("a nonce is not greater than the one before it")
 	errNonceSpent  = errors.New("curve: the nonces of the connection are used up")
 	errCookie      = errors.New("curve: INITIATE carries the cookie of another connection")
 	errVouchClient = errors.New("curve: the vouch is for another transient client key")

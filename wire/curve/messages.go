@@ -55,6 +55,7 @@ func (m *hello) client() *PublicKey { return (*PublicKey)(m[80:112]) }
 func (m *hello) nonce() uint64      { return binary.BigEndian.Uint64(m[112:120]) }
 func (m *hello) setNonce(n uint64)  { binary.BigEndian.PutUint64(m[112:120], n) }
 func (m *hello) box() []byte        { return m[120:200:200] }
+
 func parseHello(b []byte) (*hello, error) {
 	if err := expect(b, nameHello, helloSize, helloSize); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package curve
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -26,10 +27,10 @@ const (
 )
 
 var (
-	errMessage    = errors.New("curve: not a MESSAGE")
-	errOuterFlags = errors.New("curve: a MESSAGE has flags outside its box")
-	errInnerFlags = errors.New("curve: a MESSAGE has unknown flags")
-	errBroken     = errors.New("curve: an earlier MESSAGE did not open")
+	errMessage    = errors.New("the frame is not one")
+	errOuterFlags = errors.New("flags outside the box")
+	errInnerFlags = errors.New("unknown flags in the box")
+	errBroken     = errors.New("an earlier one did not open")
 )
 
 // sealer is the sending half of a connection's record layer.
@@ -90,8 +91,9 @@ func (o *opener) Open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.Fra
 	if err != nil {
 		o.broken = true
 		o.Wipe()
+		return 0, nil, fmt.Errorf("curve: MESSAGE: %w", err)
 	}
-	return flags, body, err
+	return flags, body, nil
 }
 
 func (o *opener) open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {

@@ -130,7 +130,7 @@ func (h *serverSide) openHello(body []byte) error {
 	// Box [64 zeros](C'->S)
 	h.client = *m.client()
 	if err := h.hello.compute(&h.client, h.server.Key.key()); err != nil {
-		return fmt.Errorf("HELLO: %w", err)
+		return fmt.Errorf("curve: HELLO: %w", err)
 	}
 	var zeros [signatureSize]byte
 	var room [signatureSize]byte
@@ -141,7 +141,10 @@ func (h *serverSide) openHello(body []byte) error {
 	if !equal(plain, zeros[:]) {
 		return errors.New("curve: the box in HELLO does not hold zeros")
 	}
-	return h.received.accept(m.nonce())
+	if err := h.received.accept(m.nonce()); err != nil {
+		return fmt.Errorf("curve: HELLO: %w", err)
+	}
+	return nil
 }
 
 // sealWelcome makes S:WELCOME. The RFC puts Box [C' + s'](K) into the cookie so
@@ -180,16 +183,16 @@ func (h *serverSide) openInitiate(body []byte, peer *zmtp.Security) error {
 		return errCookie
 	}
 	if err := h.received.accept(m.nonce()); err != nil {
-		return fmt.Errorf("INITIATE: %w", err)
+		return fmt.Errorf("curve: INITIATE: %w", err)
 	}
 
 	// Box [C + vouch + metadata](C'->S')
 	if err := h.session.compute(&h.client, h.transient); err != nil {
-		return fmt.Errorf("INITIATE: %w", err)
+		return fmt.Errorf("curve: INITIATE: %w", err)
 	}
 	plain, err := h.session.open(nil, m.box(), shortNonce(prefixInitiate, m.nonce()))
 	if err != nil {
-		return fmt.Errorf("INITIATE: %w", err)
+		return fmt.Errorf("curve: INITIATE: %w", err)
 	}
 	peer.Key = PublicKey(plain[:keySize])
 	v := (*vouch)(plain[keySize:])
@@ -209,12 +212,12 @@ func (h *serverSide) openInitiate(body []byte, peer *zmtp.Security) error {
 func (h *serverSide) openVouch(v *vouch, key *PublicKey) error {
 	// Box [C' + S](C->S')
 	if err := h.vouched.compute(key, h.transient); err != nil {
-		return fmt.Errorf("vouch: %w", err)
+		return fmt.Errorf("curve: vouch: %w", err)
 	}
 	var room [2 * keySize]byte
 	plain, err := h.vouched.open(room[:0], v.box(), longNonce(prefixVouch, v.nonce()))
 	if err != nil {
-		return fmt.Errorf("vouch: %w", err)
+		return fmt.Errorf("curve: vouch: %w", err)
 	}
 	if !equal(plain[:keySize], h.client[:]) {
 		return errVouchClient
