@@ -12,6 +12,12 @@ PACKAGES    := $(MODULES:%=./%/...)
 PKG         ?= $(PACKAGES)
 RUN         ?= .
 FUZZTIME    ?= 30s
+# The images are servicetools/IMAGE:TAG, for the platform of the engine.
+IMAGES      := broker demoworker zcall certtool demo
+TAG         ?= dev
+GOARCH      ?= $(shell go env GOARCH)
+COMPOSE     ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+WORKERS     ?= 3
 
 .DEFAULT_GOAL := help
 
@@ -26,6 +32,27 @@ demo: build ## Count the words of Go's own source on four encrypted workers.
 .PHONY: build
 build: ## Put static binaries into bin/.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS)
+
+.PHONY: images
+images: ## Build the container images servicetools/...:dev, each one static binary.
+	rm -rf bin/image
+	install -d -m 755 bin/image bin/image/text bin/image/keys bin/image/keys/public_keys
+	install -d -m 700 bin/image/keys/private_keys
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/image/ $(COMMANDS) ./integration/cmd/demo
+	install -m 644 deploy/server.ini bin/image/
+	for m in $(MODULES); do find $$m -name '*.go' -exec install -D -m 644 {} bin/image/text/{} \;; done
+	for i in $(IMAGES); do out=$$(DOCKER_BUILDKIT=0 docker build --target $$i -t servicetools/$$i:$(TAG) -f deploy/Dockerfile bin/image 2>&1) \
+	  || { echo "$$out"; exit 1; }; done
+	@docker images --format '{{.Repository}}:{{.Tag}}  {{.Size}}' 'servicetools/*:$(TAG)'
+
+.PHONY: up
+up: images ## Start the compose cluster with WORKERS workers (default 3) and run the demo's job on it.
+	$(COMPOSE) up -d --scale worker=$(WORKERS) broker worker
+	$(COMPOSE) run --rm demo
+
+.PHONY: down
+down: ## Stop the compose cluster and forget its keys.
+	$(COMPOSE) down --volumes --remove-orphans
 
 .PHONY: test
 test: deps ## Set up and run every test with the race detector.

@@ -104,6 +104,19 @@ func TestGenerate_roles(t *testing.T) {
 	}
 }
 
+func TestGenerate_listOfUsers(t *testing.T) {
+	tool := newTool(t)
+	tool.run(ExitOK, "generate", "--path", "DIR", "--users", "server,admin,client", "--name", "ann")
+	for name, role := range map[string]curve.Role{"server": curve.RoleServer, "admin": curve.RoleAdmin, "ann": curve.RoleClient} {
+		if c := tool.load(tool.keys.SecretPath(name)); c.Role != role {
+			t.Errorf("%s is a %s", name, c.Role)
+		}
+	}
+	if strings.Count(tool.out, "\n") != 6 {
+		t.Errorf("made %s", tool.out)
+	}
+}
+
 func TestGenerate_clientsGetUUIDs(t *testing.T) {
 	tool := newTool(t)
 	tool.run(ExitOK, "generate", "--path", "DIR")
@@ -169,6 +182,11 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"generate", "--path", "DIR", "--name", ""}, "--name"},
 		{[]string{"generate", "--path", "DIR", "--users", "server", "--name", "x"}, `always named "server"`},
 		{[]string{"generate", "--path", "DIR", "--users", "all", "--name", "worker"}, "names the client"},
+		{[]string{"generate", "--path", "DIR", "--users", "server,admin", "--name", "ann"}, "names the client"},
+		{[]string{"generate", "--path", "DIR", "--users", "server,server"}, "asks twice"},
+		{[]string{"generate", "--path", "DIR", "--users", "worker,client", "--name", "worker"}, "asks twice"},
+		{[]string{"generate", "--path", "DIR", "--users", "server,nobody"}, `"nobody" is not`},
+		{[]string{"generate", "--path", "DIR", "--users", "worker,client", "--methods", "add"}, "own list"},
 		{[]string{"generate", "--path", "DIR", "--methods", "a*b"}, "--methods"},
 		{[]string{"generate", "--path", "DIR", "--keep", "--overwrite"}, "--keep"},
 		{[]string{"generate", "--path", "DIR", "--overwrite=perhaps"}, "overwrite"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -18,7 +19,8 @@ the new files are printed.
 
 A server is named "server"; a worker and an admin are named "worker" and "admin",
 and a client gets a UUID, unless --name says otherwise. "all" makes a server, a
-client, a worker and an admin; --name then names the client.
+client, a worker and an admin. A list, such as server,admin, makes one of each. With
+more than one, --name names the client.
 
 --methods limits what the key may call, or serve: a list of method names, each
 with an optional * at its end.
@@ -36,7 +38,7 @@ func generateCommand() *cli.Command {
 		Description: generateHelp,
 		Flags: []cli.Flag{
 			pathFlag(),
-			&cli.StringFlag{Name: "users", Value: "client", Usage: "whom for: `ROLE` is server, client (or user), worker, admin, or all"},
+			&cli.StringFlag{Name: "users", Value: "client", Usage: "whom for: `ROLE` is server, client (or user), worker, admin, a list of them, or all"},
 			&cli.StringFlag{Name: "name", Usage: "the certificate's name `N`"},
 			&cli.StringFlag{Name: "methods", Usage: "allow only the methods of this `LIST`, such as add,word_*"},
 			&cli.BoolFlag{Name: "overwrite", Usage: "replace existing files"},
@@ -100,46 +102,51 @@ func requested(c *cli.Context) ([]curve.Request, error) {
 			return nil, usagef("--methods: %v", err)
 		}
 	}
-	request := func(role curve.Role, name string) curve.Request {
-		return curve.Request{Name: name, Role: role, Methods: methods, Overwrite: c.Bool("overwrite")}
-	}
-	nameOr := func(fallback string) string {
-		if name == "" {
-			return fallback
-		}
-		return name
-	}
-	switch users {
-	case "server":
-		if name != "" && name != "server" {
-			return nil, usagef(`--name %q: the certificate of a server is always named "server"`, name)
-		}
-		if methods != nil {
-			return nil, usagef("--methods: a server calls nothing")
-		}
-		return []curve.Request{request(curve.RoleServer, "server")}, nil
-	case "client", "user":
-		return []curve.Request{request(curve.RoleClient, nameOr(uuid.NewString()))}, nil
-	case "worker":
-		return []curve.Request{request(curve.RoleWorker, nameOr("worker"))}, nil
-	case "admin":
-		return []curve.Request{request(curve.RoleAdmin, nameOr("admin"))}, nil
-	case "all":
-		switch name {
-		case "server", "worker", "admin":
+	if users == "all" {
+		if name == "server" || name == "worker" || name == "admin" {
 			return nil, usagef("--name %q: with --users all it names the client", name)
 		}
-		if methods != nil {
-			return nil, usagef("--methods: give each role its own list, with one command each")
-		}
-		return []curve.Request{
-			request(curve.RoleServer, "server"),
-			request(curve.RoleClient, nameOr(uuid.NewString())),
-			request(curve.RoleWorker, "worker"),
-			request(curve.RoleAdmin, "admin"),
-		}, nil
+		users = "server,client,worker,admin"
 	}
-	return nil, usagef("--users %q is not server, client, worker, admin or all", users)
+	roles := strings.Split(users, ",")
+	alone := len(roles) == 1
+	if !alone && methods != nil {
+		return nil, usagef("--methods: give each role its own list, with one command each")
+	}
+	var requests []curve.Request
+	named := false
+	for _, role := range roles {
+		r := curve.Request{Methods: methods, Overwrite: c.Bool("overwrite")}
+		switch strings.TrimSpace(role) {
+		case "server":
+			if alone && name != "" && name != "server" {
+				return nil, usagef(`--name %q: the certificate of a server is always named "server"`, name)
+			}
+			if methods != nil {
+				return nil, usagef("--methods: a server calls nothing")
+			}
+			r.Role, r.Name = curve.RoleServer, "server"
+		case "client", "user":
+			r.Role, r.Name = curve.RoleClient, uuid.NewString()
+		case "worker":
+			r.Role, r.Name = curve.RoleWorker, "worker"
+		case "admin":
+			r.Role, r.Name = curve.RoleAdmin, "admin"
+		default:
+			return nil, usagef("--users %q is not server, client, worker or admin, a list of them, or all", role)
+		}
+		if name != "" && (alone || r.Role == curve.RoleClient) {
+			r.Name, named = name, true
+		}
+		if slices.ContainsFunc(requests, func(o curve.Request) bool { return o.Name == r.Name || o.Role == r.Role }) {
+			return nil, usagef("--users %q with --name %q asks twice for one certificate", users, name)
+		}
+		requests = append(requests, r)
+	}
+	if name != "" && !named {
+		return nil, usagef("--name %q: with several users it names the client, and there is none", name)
+	}
+	return requests, nil
 }
 
 func explainExisting(err error) error {

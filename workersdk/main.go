@@ -29,6 +29,7 @@ const (
 // Main is the main function of a worker program that serves obj:
 //
 //	program --config_file FILE            run until SIGTERM, SIGINT or a drain by the broker
+//	program                               the same, configured by SERVICETOOLS_* variables alone
 //	program init --config_file FILE       write a new configuration
 //	program describe                      list the methods
 //	program check --config_file FILE      try the configuration, the keys and the broker
@@ -142,15 +143,14 @@ func given(c *cli.Context, name string) string {
 	return ""
 }
 
-// loadFile reads the configuration that the flags name and override.
+// loadFile reads the configuration that the flags name, or the environment
+// makes, and that the flags override.
 func loadFile(c *cli.Context) (*config.Config, error) {
-	file := &config.Config{}
-	var err error
+	load := config.FromEnv
 	if path := given(c, "config_file"); path != "" {
-		file, err = config.Load(path)
-	} else {
-		err = file.Verify()
+		load = func() (*config.Config, error) { return config.Load(path) }
 	}
+	file, err := load()
 	if err != nil {
 		return nil, configError{err}
 	}

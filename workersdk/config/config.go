@@ -42,7 +42,7 @@ type Config struct {
 // Main is section [main]: who the worker is and where its broker is.
 type Main struct {
 	// ID names the worker for ever, usually a UUID. Default: a new UUID with
-	// each start.
+	// each start; without a file, the host's name.
 	ID string `ini:"id"`
 
 	// Name is for people. Default: worker.
@@ -137,6 +137,25 @@ func LoadEnv(path string, env func(string) (string, bool)) (*Config, error) {
 		return nil, fmt.Errorf("reading the worker's configuration: %w", err)
 	}
 	return decode(f, env)
+}
+
+// FromEnv is the configuration that the environment alone makes, for a
+// container or a service. A worker whose environment names no id takes that of
+// its host, by which people find the container; the broker numbers those that
+// are the same.
+func FromEnv() (*Config, error) {
+	f, err := ini.Parse("", nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := decode(f, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	if host, err := os.Hostname(); err == nil && c.Origin("main", "id") == "default" {
+		c.Main.ID = host
+	}
+	return c, nil
 }
 
 func decode(f *ini.File, env func(string) (string, bool)) (*Config, error) {

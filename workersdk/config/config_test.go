@@ -53,6 +53,31 @@ func TestLoad_environmentLendsKeysAndBroker(t *testing.T) {
 	}
 }
 
+func TestFromEnv_isEnough(t *testing.T) {
+	t.Setenv("SERVICETOOLS_MAIN_IP", "broker")
+	t.Setenv("SERVICETOOLS_MAIN_PORT", "9006")
+	t.Setenv("SERVICETOOLS_WORKER_CONCURRENCY", "7")
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := FromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if addr, err := c.Addr(); addr != "tcp://broker:9006" || err != nil || c.Worker.Concurrency != 7 || c.Main.ID != host {
+		t.Errorf("got %s, %v, %+v", addr, err, c)
+	}
+	t.Setenv("SERVICETOOLS_MAIN_ID", "gpu1")
+	if c, err = FromEnv(); err != nil || c.Main.ID != "gpu1" {
+		t.Errorf("a given id: %+v, %v", c, err)
+	}
+	t.Setenv("SERVICETOOLS_MAIN_PORT", "many")
+	if _, err = FromEnv(); err == nil || !strings.Contains(err.Error(), "environment SERVICETOOLS_MAIN_PORT: [main] port") {
+		t.Errorf("a bad variable: %v", err)
+	}
+}
+
 func TestLoad_reportsEveryFault(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "w.ini")
 	write(t, path, "[main]\nprot = 1\n[worker]\nconcurrency = many\n")

@@ -1,6 +1,7 @@
 // Command demo does real work on a broker and four workers, all encrypted: it
 // counts the words of every .go file of the Go installation, one call a file,
-// and checks the result against a count made in its own process.
+// and checks the result against a count made in its own process. With -server
+// it starts nothing and uses a broker and workers that run already.
 package main
 
 import (
@@ -8,26 +9,34 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"iter"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/servicetools/servicetools/clientsdk"
-	"github.com/servicetools/servicetools/workersdk/demo"
 )
 
 func main() {
 	bin := flag.String("bin", "bin", "folder of the binaries")
 	dir := flag.String("dir", ".demo", "folder for certificates, configuration and logs; used again by the next run")
-	inFlight := flag.Int("in-flight", 64, "files that are counted at once")
+	var there remote
+	flag.StringVar(&there.server, "server", os.Getenv("SERVICETOOLS_SERVER"), "start nothing and use this broker, tcp://HOST:PORT")
+	flag.StringVar(&there.cert, "cert", os.Getenv("SERVICETOOLS_CERT"), "with -server: this client's *.key_secret")
+	flag.StringVar(&there.serverKey, "server-key", os.Getenv("SERVICETOOLS_SERVER_KEY"), "with -server: the broker's server.key")
+	var w work
+	flag.StringVar(&w.source, "source", "", "folder whose .go files are counted; default: the Go installation's")
+	flag.IntVar(&w.inFlight, "in-flight", 64, "files that are counted at once")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *bin, *dir, *inFlight)
+	var err error
+	if w.files, err = goFiles(ctx, w.source); err != nil {
+		err = fmt.Errorf("listing the files to count: %w", err)
+	} else if there.server != "" {
+		err = runThere(ctx, &there, &w)
+	} else {
+		err = runHere(ctx, *bin, *dir, &w)
+	}
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -40,16 +49,12 @@ func main() {
 	}
 }
 
-// run sets up the cluster, does the job and stops what it started.
-func run(ctx context.Context, bin, dir string, inFlight int) (err error) {
+// runHere sets up a cluster, does the work and stops what it started.
+func runHere(ctx context.Context, bin, dir string, w *work) (err error) {
 	// A short relative path keeps the files of the demo readable; the broker
 	// takes relative paths from the working directory, which is ours.
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
-	}
-	files, err := goFiles(ctx)
-	if err != nil {
-		return fmt.Errorf("listing the Go installation's files: %w", err)
 	}
 	fmt.Printf("starting a broker and %d workers below %s\n", workers, dir)
 	c, err := startCluster(ctx, bin, dir)
@@ -75,26 +80,7 @@ func run(ctx context.Context, bin, dir string, inFlight int) (err error) {
 	if err != nil {
 		return err
 	}
-
-	fmt.Printf("counting the words of %d files through the broker\n", len(files))
-	remote, err := countRemotely(ctx, client, files, inFlight)
-	if err != nil {
-		return err
-	}
-	fmt.Println("counting them again in this process")
-	local, err := countLocally(ctx, files)
-	if err != nil {
-		return err
-	}
-	shares, err := sharesSince(ctx, admin, before)
-	if err != nil {
-		return err
-	}
-	printReport(os.Stdout, remote, local, shares)
-	if !remote.agrees(local) {
-		return errors.New("the two counts differ")
-	}
-	return nil
+	return w.do(ctx, client, func() ([]share, error) { return sharesSince(ctx, admin, before) })
 }
 
 // connectTimeout bounds the wait for a broker and its workers to be there.
@@ -102,15 +88,8 @@ const connectTimeout = 30 * time.Second
 
 // dial connects with the named key and waits for a broker that still starts.
 func (c *cluster) dial(ctx context.Context, address, name string) (*clientsdk.Client, error) {
-	client, err := clientsdk.Dial(ctx, address, clientsdk.WithLazyDial(), clientsdk.WithName("demo"),
-		clientsdk.WithCertificate(c.secretKey(name)), clientsdk.WithServerKey(c.serverKey()))
+	client, err := (&remote{address, c.secretKey(name), c.serverKey()}).dial(ctx)
 	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	if _, err := client.Ping(ctx); err != nil {
-		client.Close(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("%w\n%s", err, c.output())
 	}
 	return client, nil
@@ -149,63 +128,4 @@ func sharesSince(ctx context.Context, admin *clientsdk.Client, before map[string
 		shares[i].Succeeded -= before[shares[i].ID]
 	}
 	return shares, err
-}
-
-// countRemotely has a worker count each file.
-func countRemotely(ctx context.Context, client *clientsdk.Client, files []string, inFlight int) (*tally, error) {
-	started := time.Now()
-	t := &tally{words: make(map[string]int)}
-	p := newProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())), len(files))
-	sizes := make(chan int, len(files)) // in the order of files, as the results are
-	var readError error
-	texts := func(yield func(string) bool) {
-		for text, err := range read(files) {
-			if err != nil {
-				readError = err
-				return
-			}
-			sizes <- len(text)
-			if !yield(text) {
-				return
-			}
-		}
-	}
-	for counts, err := range clientsdk.MapEach[map[string]int](ctx, client, "word_count", texts, inFlight) {
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", files[t.files], err)
-		}
-		t.add(<-sizes, counts)
-		p.show(t.files)
-	}
-	t.took = time.Since(started)
-	return t, readError
-}
-
-// countLocally counts each file without a broker.
-func countLocally(ctx context.Context, files []string) (*tally, error) {
-	started := time.Now()
-	t := &tally{words: make(map[string]int)}
-	for text, err := range read(files) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
-		t.add(len(text), demo.CountWords(text))
-	}
-	t.took = time.Since(started)
-	return t, nil
-}
-
-// read yields the text of each file; it ends with the first error.
-func read(files []string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for _, path := range files {
-			b, err := os.ReadFile(filepath.Clean(path))
-			if !yield(string(b), err) || err != nil {
-				return
-			}
-		}
-	}
 }

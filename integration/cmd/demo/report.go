@@ -69,7 +69,9 @@ func printReport(out io.Writer, remote, local *tally, shares []share) {
 	for _, word := range remote.top(10) {
 		fmt.Fprintf(w, "  %s\t%d\n", word, remote.words[word])
 	}
-	fmt.Fprintln(w, "worker\tcalls")
+	if len(shares) > 0 {
+		fmt.Fprintln(w, "worker\tcalls")
+	}
 	for _, s := range shares {
 		fmt.Fprintf(w, "  %s (pid %d)\t%d\n", s.ID, s.PID, s.Succeeded)
 	}
