@@ -128,7 +128,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"missing certificate", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = filepath.Join(c.Main.SecretKeysDir, "nowhere") })
-		}, os.ErrNotExist, []string{"server.key_secret", "certtool generate"}, ""},
+		}, nil, []string{"server.key_secret", "certtool generate"}, ""},
 		{"unreadable certificate", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = garbled.SecretDir })
 		}, curve.ErrBadCertificate, []string{"server.key_secret", "certtool generate"}, ""},
