@@ -100,7 +100,7 @@ func (b *Broker) open() error {
 		if b.keys, err = keyring.Open(context.Background(), b.config.Main.PublicKeysDir, b.log); err != nil {
 			return err
 		}
-		b.keys.OnRemove(b.links.revoke)
+		b.keys.OnRemove(b.revoke)
 	}
 	var err error
 	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, admission{
@@ -255,6 +255,9 @@ func (b *Broker) tick(ctx context.Context) {
 			b.dispatcher.Tick()
 		case <-count.C:
 			b.countCalls(counted)
+			if s := b.dispatcher.Stats(); s.Law() != nil {
+				b.log.Error("a defect of the broker: its books do not balance", "err", s.Law())
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -280,6 +283,32 @@ func (b *Broker) drain(ctx context.Context) {
 			return
 		}
 	}
+	// Clients that are there take their last outcomes in a moment.
+	settle := time.NewTimer(settleWait)
+	defer settle.Stop()
+	for !b.dispatcher.Settled() {
+		select {
+		case <-poll.C:
+		case <-settle.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settleWait bounds the wait for acknowledgements once every call has ended:
+// clients that are away do not send them.
+const settleWait = time.Second
+
+// revoke ends all that a key has once it is not admitted any more. A key whose
+// role or allow list has changed loses only its links: its owner comes back and
+// is admitted as what it is now.
+func (b *Broker) revoke(key curve.PublicKey) {
+	if _, status := b.keys.Lookup(key); status != keyring.Admitted {
+		b.dispatcher.Revoke(key.String(), message.Errorf(message.Unauthorized, "the key %s was revoked", key))
+	}
+	b.links.end(key)
 }
 
 // serveFrontend owns a client's link from its admission to its end.
@@ -308,7 +337,7 @@ func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve
 		// The key may have been revoked between its admission and now, when
 		// nobody saw the link yet.
 		if _, status := b.keys.Lookup(who.entry.Key); status != keyring.Admitted {
-			b.links.revoke(who.entry.Key)
+			b.revoke(who.entry.Key)
 		}
 	}
 	b.audit.admitted(endpoint, &who)

@@ -66,11 +66,11 @@ func (l *links) each(f func(*zmtp.Link, identity)) {
 	}
 }
 
-// revoke ends the links of a key.
-func (l *links) revoke(key curve.PublicKey) {
+// end ends the links of a key; what is queued for them still leaves.
+func (l *links) end(key curve.PublicKey) {
 	l.each(func(link *zmtp.Link, who identity) {
 		if who.entry.Key == key {
-			link.Close(&zmtp.Refusal{Status: "400", Reason: "the key was revoked"})
+			link.Finish()
 		}
 	})
 }
