@@ -146,9 +146,9 @@ func (w *worker) Ack(count uint64) { w.send(&message.Envelope{Kind: message.Kind
 // Drain implements dispatch.WorkerSink.
 func (w *worker) Drain() { w.send(&message.Envelope{Kind: message.KindDrain}) }
 
-// Drained implements dispatch.WorkerSink. The worker leaves by itself once it
-// has the last ACK.
-func (w *worker) Drained() {}
+// Drained implements dispatch.WorkerSink. It tells the worker that no call is on
+// its way any more: those that crossed its CAPACITY 0 have been answered.
+func (w *worker) Drained() { w.Drain() }
 
 // Close implements dispatch.WorkerSink.
 func (w *worker) Close(reason *message.Error) {
