@@ -25,7 +25,7 @@ type scripted struct {
 	addr string            // host:port
 	id   message.SessionID // of this start
 	beat time.Duration
-	mute bool // sends no ACK
+	mute bool // sends no ACK, and no DRAIN after CAPACITY 0
 
 	links chan *peer // registered workers, in order
 
@@ -88,6 +88,9 @@ func (b *scripted) serve(link *zmtp.Link) {
 				if outcomes++; !b.mute {
 					p.send(message.Envelope{Kind: message.KindAck, ID: outcomes})
 				}
+			}
+			if e.Kind == message.KindCapacity && e.ID == 0 && !b.mute {
+				p.send(message.Envelope{Kind: message.KindDrain})
 			}
 			if e.Kind != message.KindRegister {
 				p.in <- e

@@ -36,6 +36,8 @@ type connection struct {
 	// Owned by the read loop.
 	registered bool
 	busy       int // what REGISTER said
+
+	drained bool // DRAIN came: no CALL will. Guarded by Worker.mu
 }
 
 // dial connects and shakes hands.
@@ -95,6 +97,7 @@ func (k *connection) register() {
 	defer w.mu.Unlock()
 	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays)
 	k.busy = r.Busy
+	w.joining = true
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
 }
 
@@ -151,6 +154,8 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 		}
 		w.pokeLocked()
 	case message.KindDrain:
+		k.drained = true
+		w.pokeLocked()
 		select {
 		case <-w.drainAsked:
 		default:

@@ -70,6 +70,8 @@ func TestMain_signals(t *testing.T) {
 		cmd, ended := process(t, b)
 		p := b.worker()
 		p.call(1, "gate", "never opened")
+		p.call(2, "add", 1, 1)
+		p.result(2)
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}

@@ -260,6 +260,28 @@ func TestWorker_drainOnStop(t *testing.T) {
 	w.gone()
 }
 
+// Calls that cross the worker's CAPACITY 0 never ran: they are handed back
+// until the broker says that no more will come.
+func TestWorker_drainHandsBackCallsOnTheirWay(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	b.mute = true
+	w := start(t, b, newLab(), nil)
+	p := b.worker()
+	p.call(1, "add", 1, 1)
+	p.result(1)
+	w.stop()
+	p.want(message.KindCapacity, 0)
+	p.call(2, "add", 1, 1)
+	if e := p.failure(2); e.Code != message.ShuttingDown || e.Execution() != message.NotExecuted {
+		t.Errorf("got %v", e)
+	}
+	p.send(message.Envelope{Kind: message.KindDrain})
+	p.send(message.Envelope{Kind: message.KindAck, ID: 2})
+	p.want(message.KindBye, 0)
+	w.gone()
+}
+
 func TestWorker_drainTimeout(t *testing.T) {
 	leakCheck(t)
 	b := newScripted(t, "127.0.0.1:0", 1, nil)

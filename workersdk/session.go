@@ -43,7 +43,7 @@ func (w *Worker) serve(k *connection, r *message.Registered) (fenced, claimed in
 	} else {
 		w.claimLocked(k)
 	}
-	w.broker, w.conn = r.Broker, k
+	w.broker, w.conn, w.joining = r.Broker, k, false
 	w.resultLimit = w.cfg.MaxMessage
 	if r.MaxMessage > 0 {
 		w.resultLimit = int(min(int64(w.resultLimit), r.MaxMessage))
@@ -68,6 +68,8 @@ func (w *Worker) serve(k *connection, r *message.Registered) (fenced, claimed in
 func (w *Worker) detach(k *connection) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.joining = false
+	w.pokeLocked()
 	if w.conn == k {
 		w.conn = nil
 		w.parked = w.pool.withdraw()

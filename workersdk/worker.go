@@ -32,6 +32,7 @@ type Worker struct {
 	id      string                   // in force at the broker
 	broker  message.SessionID        // the last one that registered us; zero = none yet
 	conn    *connection              // registered and alive, else nil
+	joining bool                     // REGISTER is sent and not yet answered
 	calls   map[uint64]*call         // by token: those of the present or the last link
 	claimed map[message.Origin]*call // those taken over from an earlier broker
 	parked  []*call                  // not started when the link was lost; also in calls or claimed
