@@ -23,8 +23,9 @@ const maxSkew = 2 * time.Second
 
 func doctorCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:  "doctor",
-		Usage: "check the way to the broker step by step, and name what fails",
+		Name:        "doctor",
+		Description: "zcall doctor --server tcp://broker:8006 --cert alice.key_secret --server-key server.key",
+		Usage:       "check the way to the broker step by step, and name what fails",
 		Action: func(c *cli.Context) error {
 			if c.Duration("timeout") <= 0 {
 				return &usageMistake{message: "doctor needs a --timeout above 0"}

@@ -74,12 +74,14 @@ func newApp(streams Streams) *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		callCommand(streams), describeCommand(streams), mapCommand(streams),
-		streamCommand(streams), benchCommand(streams), doctorCommand(streams),
+		streamCommand(streams), benchCommand(streams), doctorCommand(streams), completionCommand(streams),
 	}
 	for _, command := range app.Commands {
 		command.Flags = append(command.Flags, connectionFlags()...)
 		command.OnUsageError = usageError
+		command.BashComplete = completeFlags(command)
 	}
+	app.BashComplete = completeCommands
 	return app
 }
 

@@ -353,3 +353,19 @@ func TestFlags_fromTheEnvironment(t *testing.T) {
 	sh.run("add", "1", "2").want(0, "3\n")
 	sh.run("hang").want(exitDeadline, "")
 }
+
+func TestCompletion_knowsCommandsAndFlags(t *testing.T) {
+	sh := &shell{t: t}
+	sh.run("--generate-bash-completion")
+	if !strings.Contains(sh.out, "bench") || !strings.Contains(sh.out, "doctor") {
+		t.Errorf("commands: %q", sh.out)
+	}
+	sh.run("bench", "--generate-bash-completion")
+	if !strings.Contains(sh.out, "--concurrency\n") || !strings.Contains(sh.out, "--server-key\n") {
+		t.Errorf("flags: %q", sh.out)
+	}
+	if sh.run("completion", "bash"); sh.status != 0 || !strings.Contains(sh.out, "complete ") {
+		t.Errorf("status %d, %q", sh.status, sh.out)
+	}
+	sh.run("completion", "tcsh").want(exitUsage, "").says("bash, fish or zsh")
+}
