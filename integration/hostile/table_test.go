@@ -46,7 +46,7 @@ const (
 
 	// keptMemory is how much more a target may use after an attack than before:
 	// tables that have grown, and what the runtime keeps.
-	keptMemory = 2 << 20
+	keptMemory = 4 << 20
 	// maxMemory is what it may use under any of the attacks here.
 	maxMemory = 256 << 20
 )
