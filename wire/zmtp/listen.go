@@ -121,6 +121,7 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 			if !retryable(err) {
 				return err
 			}
+			ln.waiting.evict() // frees a descriptor, if that is what is short
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():

@@ -1,0 +1,652 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pace is how long an attacker rests between two strikes. Attackers, broker and
+// bystander share the processor here: without it the attackers' own arithmetic
+// would be what is measured.
+const pace = 10 * time.Millisecond
+
+// swarm runs n attackers at once. Each strikes again and again until ctx ends.
+func swarm(n int, strike func(ctx context.Context, t *testing.T, tg *target) error) attack {
+	return func(ctx context.Context, t *testing.T, tg *target) error {
+		var wg sync.WaitGroup
+		found := make(chan error, n)
+		for range n {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					if err := strike(ctx, t, tg); err != nil && ctx.Err() == nil {
+						found <- err
+						return
+					}
+					rest(ctx, pace)
+				}
+			})
+		}
+		wg.Wait()
+		close(found)
+		return <-found
+	}
+}
+
+// hold opens n connections, says something on each, and keeps them until ctx ends.
+func hold(n int, say func(i int, conn net.Conn)) attack {
+	return func(ctx context.Context, t *testing.T, tg *target) error {
+		var conns []net.Conn
+		for i := range n {
+			conn, err := connect(ctx, tg.Frontend)
+			if err != nil {
+				break // ctx is over, or the backlog is full: no defect
+			}
+			say(i, conn)
+			conns = append(conns, conn)
+		}
+		<-ctx.Done()
+		for _, c := range conns {
+			c.Close()
+		}
+		return nil
+	}
+}
+
+// rest leaves the processor to the others between two strikes.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// bytesThen sends bytes on a new connection and wants to be expelled.
+func bytesThen(b ...[]byte) func(context.Context, *testing.T, *target) error {
+	return func(ctx context.Context, t *testing.T, tg *target) error {
+		conn, err := connect(ctx, tg.Frontend)
+		if err != nil {
+			return nil
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(8 * time.Second))
+		for _, part := range b {
+			if _, err := conn.Write(part); err != nil {
+				return nil
+			}
+		}
+		got, err := io.ReadAll(conn)
+		if isTimeout(err) && ctx.Err() == nil {
+			return fmt.Errorf("%.20q is not expelled", b)
+		}
+		if len(got) > 64 {
+			return fmt.Errorf("%.20q got %d bytes in answer", b, len(got))
+		}
+		return nil
+	}
+}
+
+func size(flags byte, n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{flags}, n) }
+
+// Without any key, or with the server's public key only. (hazards B)
+func TestAttack_unauthenticated(t *testing.T) {
+	tg := aim(t)
+	tg.work(t)
+	for _, test := range []struct {
+		name   string
+		strike attack
+	}{
+		{"1,000 silent connections", hold(1000, func(int, net.Conn) {})},
+		{"500 that stop within the greeting", hold(500, func(i int, c net.Conn) { _, _ = c.Write(greeting[:i%64]) })},
+		{"100 greetings of a byte now and then", trickle},
+		{"200 that stop behind the greeting", hold(200, func(_ int, c net.Conn) { _, _ = c.Write(greeting) })},
+		{"other protocols on the port", swarm(4, bytesThen([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")))},
+		{"ZMTP 1 and 2 peers", swarm(4, bytesThen([]byte("\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x01\x05\x00\x00"), make([]byte, 50)))},
+		{"NULL and PLAIN peers", swarm(4, bytesThen(bytes.Replace(greeting, []byte("CURVE"), []byte("PLAIN"), 1)))},
+		{"a command of 2^62 bytes (A1b)", swarm(4, bytesThen(greeting, size(6, 1<<62)))},
+		{"a command of 2^40 bytes (A1b)", swarm(4, bytesThen(greeting, size(6, 1<<40)))},
+		{"a command of the limit and one", swarm(4, bytesThen(greeting, []byte{4, 201}, make([]byte, 201)))},
+		{"endless MORE frames before HELLO (A1b3)", swarm(4, bytesThen(greeting, bytes.Repeat([]byte{1, 0}, 5000)))},
+		{"random bytes behind the greeting", swarm(4, func(ctx context.Context, t *testing.T, tg *target) error {
+			b := make([]byte, 300)
+			_, _ = rand.Read(b)
+			return bytesThen(greeting, b, b)(ctx, t, tg)
+		})},
+		{"10,000 that connect and drop", dropTenThousand},
+		{"HELLOs made for another server", swarm(8, wrongServer)},
+		{"the zero key and keys of low order", swarm(4, lowOrder)},
+		{"100 that stop behind WELCOME", stopBehindWelcome},
+		{"INITIATE replayed on another connection", swarm(2, replayInitiate)},
+		{"the cookie of another connection", swarm(2, foreignCookie)},
+		{"INITIATE twice, and HELLO twice", swarm(2, twice)},
+		{"a vouch for another server (A3.6)", swarm(2, foreignVouch)},
+	} {
+		t.Run(test.name, func(t *testing.T) { endure(t, tg, test.name, test.strike) })
+	}
+}
+
+func trickle(ctx context.Context, t *testing.T, tg *target) error {
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			conn, err := connect(ctx, tg.Frontend)
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			for _, c := range greeting {
+				if _, err := conn.Write([]byte{c}); err != nil {
+					return
+				}
+				if rest(ctx, 100*time.Millisecond); ctx.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func dropTenThousand(ctx context.Context, t *testing.T, tg *target) error {
+	ctx = context.WithoutCancel(ctx) // all of them, however long it takes
+	for i := range 10000 {
+		conn, err := connect(ctx, tg.Frontend)
+		if err != nil {
+			return err
+		}
+		if i%2 == 0 {
+			_, _ = conn.Write(greeting)
+		}
+		conn.Close()
+		if i%16 == 0 {
+			rest(ctx, time.Millisecond)
+		}
+	}
+	return nil
+}
+
+func wrongServer(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.open(ctx, t, tg.Frontend, "client")
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	r.server[0] ^= 1
+	if r.command(r.hello()) != nil {
+		return nil
+	}
+	return r.expelled()
+}
+
+func lowOrder(ctx context.Context, t *testing.T, tg *target) error {
+	for _, point := range [][]byte{make([]byte, 32), append([]byte{1}, make([]byte, 31)...)} {
+		r, err := tg.open(ctx, t, tg.Frontend, "client")
+		if err != nil {
+			return nil
+		}
+		defer r.Close()
+		m := r.hello()
+		copy(m[80:112], point)
+		if r.command(m) != nil {
+			return nil
+		}
+		if err := r.expelled(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func stopBehindWelcome(ctx context.Context, t *testing.T, tg *target) error {
+	for range 100 {
+		if _, err := tg.meet(ctx, t, tg.Frontend, "client"); err != nil {
+			break
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func replayInitiate(ctx context.Context, t *testing.T, tg *target) error {
+	first, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer first.Close()
+	recorded := first.initiate(dealer)
+	if err := first.command(recorded); err != nil || first.ready() != nil {
+		return nil
+	}
+	second, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer second.Close()
+	if second.command(recorded) != nil {
+		return nil
+	}
+	return second.expelled()
+}
+
+func foreignCookie(ctx context.Context, t *testing.T, tg *target) error {
+	a, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer a.Close()
+	b, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer b.Close()
+	b.cookie = a.cookie
+	if b.command(b.initiate(dealer)) != nil {
+		return nil
+	}
+	return b.expelled()
+}
+
+func twice(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	if r.command(r.hello()) != nil {
+		return nil
+	}
+	if err := r.expelled(); err != nil {
+		return err
+	}
+	again, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer again.Close()
+	m := again.initiate(dealer)
+	if again.command(m) != nil || again.ready() != nil || again.command(m) != nil {
+		return nil
+	}
+	return again.expelled()
+}
+
+func foreignVouch(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	r.server[5] ^= 1 // S in the vouch
+	if r.command(r.initiate(dealer)) != nil {
+		return nil
+	}
+	return r.expelled()
+}
+
+// Out of file descriptors: accept rests, whoever is in stays, and silent peers
+// make room. (hazards A1j)
+func TestAttack_descriptorsExhausted(t *testing.T) {
+	tg := aim(t, filesEnv+"=64")
+	tg.work(t)
+	endure(t, tg, "200 silent connections for 64 descriptors", hold(200, func(int, net.Conn) {}))
+}
+
+// Each byte of each command of the handshake, flipped, ends the connection; so
+// does each byte of a MESSAGE. It is a test of its own since it takes as many
+// connections as there are bytes.
+func TestAttack_everyByteFlipped(t *testing.T) {
+	tg := aim(t)
+	tg.work(t)
+	endure(t, tg, "every byte of HELLO, INITIATE, MESSAGE flipped", func(_ context.Context, t *testing.T, tg *target) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		lengths := map[string]int{}
+		probe, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+		if err != nil {
+			return err
+		}
+		lengths["HELLO"], lengths["INITIATE"] = 200, len(probe.initiate(dealer))
+		lengths["MESSAGE"] = len(probe.message(0, []byte("\x80")))
+		probe.Close()
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, 64)
+		var mu sync.Mutex
+		var defects []error
+		for name, n := range lengths {
+			for i := range n {
+				slots <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-slots }()
+					if err := flip(ctx, t, tg, name, i); err != nil {
+						mu.Lock()
+						defects = append(defects, fmt.Errorf("byte %d of %s flipped: %w", i, name, err))
+						mu.Unlock()
+					}
+				})
+			}
+		}
+		wg.Wait()
+		return errors.Join(defects...)
+	})
+}
+
+func flip(ctx context.Context, t *testing.T, tg *target, name string, i int) error {
+	r, err := tg.open(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, step := range []struct {
+		name string
+		make func() []byte
+		next func() error
+	}{
+		{"HELLO", r.hello, r.welcome},
+		{"INITIATE", func() []byte { return r.initiate(dealer) }, r.ready},
+		{"MESSAGE", func() []byte { return r.message(0, []byte("\x80")) }, nil},
+	} {
+		m := step.make()
+		flags := byte(4)
+		if step.name == "MESSAGE" {
+			flags = 0
+		}
+		if step.name == name {
+			m[i] ^= 1 << (i % 7) // the top bit of a key's last byte counts for nothing (RFC 7748)
+		}
+		if _, err := r.Write(frame(flags, m)); err != nil {
+			return err
+		}
+		if step.name == name {
+			return r.expelled()
+		}
+		if err := step.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// With a client's key that the broker admits.
+func TestAttack_clients(t *testing.T) {
+	tg := aim(t)
+	tg.work(t)
+	sdk := dealer + "\x0eX-Servicetools\x00\x00\x00\x011"
+	call := func(n int) []byte {
+		return append(append([]byte("\x82\xa6method\xa4echo\xa4args\x91\xc6"), binary.BigEndian.AppendUint32(nil, uint32(n))...), make([]byte, n)...)
+	}
+	for _, test := range []struct {
+		name   string
+		strike attack
+	}{
+		{"metadata: truncated, overlong, twice, unknown types", swarm(2, badMetadata)},
+		{"frames of 2^62, 2^40, limit and one", swarm(2, inside(func(ctx context.Context, r *raw) error {
+			for _, n := range []uint64{1 << 62, 1 << 40, 16<<20 + 100} {
+				if _, err := r.Write(size(2, n)); err != nil {
+					return nil
+				}
+				return r.expelled()
+			}
+			return nil
+		}))},
+		{"endless MORE frames", swarm(2, inside(func(ctx context.Context, r *raw) error {
+			for range 100 {
+				if r.send(1, nil) != nil {
+					return nil
+				}
+			}
+			return r.expelled()
+		}))},
+		{"20 messages of 15 MiB half-sent", hold20(func(r *raw) {
+			_, _ = r.Write(append(size(2, 15<<20), make([]byte, 64<<10)...))
+		})},
+		{"MESSAGE replayed", swarm(2, inside(func(ctx context.Context, r *raw) error {
+			m := frame(0, r.message(0, []byte("\x80")))
+			if _, err := r.Write(m); err != nil {
+				return nil
+			}
+			if _, err := r.read(); err != nil { // the answer to a malformed request
+				return err
+			}
+			if _, err := r.Write(m); err != nil {
+				return nil
+			}
+			return r.expelled()
+		}))},
+		{"nonces that go backwards", swarm(2, inside(func(ctx context.Context, r *raw) error {
+			a, b := frame(0, r.message(0, []byte("\x80"))), frame(0, r.message(0, []byte("\x80")))
+			if _, err := r.Write(append(b, a...)); err != nil {
+				return nil
+			}
+			if _, err := r.read(); err != nil { // the answer to b may come, but none to a
+				return nil
+			}
+			return r.expelled()
+		}))},
+		{"plain frames within a CURVE connection", swarm(2, inside(func(ctx context.Context, r *raw) error {
+			if _, err := r.Write(frame(0, []byte("\x81\xa6method\xa4echo"))); err != nil {
+				return nil
+			}
+			return r.expelled()
+		}))},
+		{"4 readers that never read", neverRead(call(60000))},
+		{"PING flood, unread", neverRead(nil)},
+		{"garbage requests", swarm(2, inside(func(ctx context.Context, r *raw) error {
+			b := make([]byte, 200)
+			for range 50 {
+				_, _ = rand.Read(b)
+				if r.send(0, b) != nil {
+					return nil
+				}
+				if _, err := r.read(); err != nil { // each is answered
+					return fmt.Errorf("a garbage request is not answered: %w", err)
+				}
+			}
+			return nil
+		}))},
+		{"garbage envelopes", swarm(2, insideAs("attacker", sdk, func(ctx context.Context, r *raw) error {
+			b := make([]byte, 200)
+			_, _ = rand.Read(b)
+			if r.send(0, b) != nil {
+				return nil
+			}
+			return r.expelled()
+		}))},
+		{"a client that speaks as a worker", swarm(2, insideAs("attacker", sdk, func(ctx context.Context, r *raw) error {
+			register := "\x83\xa6worker\xa1w\xabconcurrency\x01\xa7methods\x91\x81\xa4name\xa4echo"
+			if r.send(0, envelope(3, 0, register)) != nil {
+				return nil
+			}
+			return r.expelled()
+		}))},
+		{"sessions opened and left", swarm(2, insideAs("attacker", sdk, func(ctx context.Context, r *raw) error {
+			var id [16]byte
+			_, _ = rand.Read(id[:])
+			_ = r.send(0, envelope(1, 0, "\x81\xa7session\xc4\x10"+string(id[:])))
+			_, _ = r.read()
+			return nil
+		}))},
+		{"counts of outcomes that never were", swarm(2, insideAs("attacker", sdk, func(ctx context.Context, r *raw) error {
+			var id [16]byte
+			_, _ = rand.Read(id[:])
+			_ = r.send(0, envelope(1, 0, "\x81\xa7session\xc4\x10"+string(id[:])))
+			if _, err := r.read(); err != nil {
+				return err
+			}
+			if r.send(0, envelope(12, 1<<60, "")) != nil {
+				return nil
+			}
+			return r.expelled()
+		}))},
+	} {
+		t.Run(test.name, func(t *testing.T) { endure(t, tg, test.name, test.strike) })
+	}
+}
+
+// With a worker's key that the broker admits.
+func TestAttack_workers(t *testing.T) {
+	tg := aim(t)
+	tg.work(t)
+	rep := "\x0bSocket-Type\x00\x00\x00\x03REP"
+	sdk := dealer + "\x0eX-Servicetools\x00\x00\x00\x011"
+	backend := func(metadata string, strike func(context.Context, *raw) error) attack {
+		return swarm(1, func(ctx context.Context, t *testing.T, tg *target) error {
+			r, err := tg.enter(ctx, t, tg.Backend, "worker", metadata)
+			if err != nil {
+				return nil
+			}
+			defer r.Close()
+			return strike(ctx, r)
+		})
+	}
+	register := "\x83\xa6worker\xa1w\xabconcurrency\x01\xa7methods\x91\x81\xa4name\xa5other"
+	for _, test := range []struct {
+		name   string
+		strike attack
+	}{
+		{"a REP worker without an envelope", backend(rep, func(ctx context.Context, r *raw) error {
+			if r.send(0, []byte("\x81\xa6result\x01")) != nil {
+				return nil
+			}
+			return r.expelled()
+		})},
+		{"forged tokens of an SDK worker", backend(sdk, func(ctx context.Context, r *raw) error {
+			if r.send(0, envelope(3, 0, register)) != nil {
+				return nil
+			}
+			if _, err := r.read(); err != nil {
+				return err
+			}
+			for i := range 50 {
+				if r.send(0, envelope(7, uint64(i), "\x01")) != nil {
+					return nil
+				}
+			}
+			return nil
+		})},
+		{"a worker that speaks as a client", backend(sdk, func(ctx context.Context, r *raw) error {
+			if r.send(0, envelope(1, 0, "\x81\xa7session\xc4\x10"+strings.Repeat("s", 16))) != nil {
+				return nil
+			}
+			return r.expelled()
+		})},
+		{"a REGISTER of 8 Mi methods", backend(sdk, func(ctx context.Context, r *raw) error {
+			body := "\x83\xa6worker\xa1w\xabconcurrency\x01\xa7methods\xdd\x00\x80\x00\x00" + strings.Repeat("\xc0", 8<<20)
+			_ = r.send(0, envelope(3, 0, body))
+			rest(ctx, 20*pace)
+			return nil
+		})},
+		{"garbage envelopes of a worker", backend(sdk, func(ctx context.Context, r *raw) error {
+			b := make([]byte, 200)
+			_, _ = rand.Read(b)
+			if r.send(0, b) != nil {
+				return nil
+			}
+			return r.expelled()
+		})},
+	} {
+		t.Run(test.name, func(t *testing.T) { endure(t, tg, test.name, test.strike) })
+	}
+}
+
+// envelope encodes a compact envelope without flags.
+func envelope(kind byte, id uint64, body string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(12+len(body)))
+	b = append(b, kind, 0, 0, 0)
+	b = binary.BigEndian.AppendUint64(b, id)
+	return append(b, body...)
+}
+
+// inside strikes from an admitted connection.
+func inside(strike func(context.Context, *raw) error) func(context.Context, *testing.T, *target) error {
+	return insideAs("attacker", dealer, strike)
+}
+
+func insideAs(key, metadata string, strike func(context.Context, *raw) error) func(context.Context, *testing.T, *target) error {
+	return func(ctx context.Context, t *testing.T, tg *target) error {
+		r, err := tg.enter(ctx, t, tg.Frontend, key, metadata)
+		if err != nil {
+			if ctx.Err() != nil || isTimeout(err) { // the attack is over
+				return nil
+			}
+			return fmt.Errorf("an admitted key does not get in: %w", err)
+		}
+		defer r.Close()
+		return strike(ctx, r)
+	}
+}
+
+func badMetadata(ctx context.Context, t *testing.T, tg *target) error {
+	for _, m := range []string{
+		"", "\x0bSocket-Type\x00\x00\x00\x03FOO", "\x0bSocket-Type\x00\x00\x00\x03REP", dealer + dealer,
+		"\x0bSocket-Type\x00\x00\x00\x07DEALER", "\x0bSocket-Type\xff\xff\xff\xffDEALER", "\x0bSocket-Type\x00\x00", "\xff",
+		dealer + strings.Repeat("\x01a\x00\x00\x00\x00", 40), dealer + "\x01a\x00\x00\x05\x00" + strings.Repeat("v", 0x500),
+		dealer + "\x0eX-Servicetools\x00\x00\x00\x012", dealer + "\x00\x00\x00\x00\x00",
+	} {
+		r, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+		if err != nil {
+			return nil
+		}
+		defer r.Close()
+		if r.command(r.initiate(m)) != nil {
+			return nil
+		}
+		if err := r.expelled(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("metadata %.30q: %w", m, err)
+		}
+	}
+	return nil
+}
+
+// hold20 keeps 20 admitted connections until ctx ends.
+func hold20(say func(r *raw)) attack {
+	return func(ctx context.Context, t *testing.T, tg *target) error {
+		for range 20 {
+			r, err := tg.enter(ctx, t, tg.Frontend, "attacker", dealer)
+			if err != nil {
+				break
+			}
+			defer r.Close()
+			say(r)
+		}
+		<-ctx.Done()
+		return nil
+	}
+}
+
+// neverRead sends requests, or PINGs, and reads none of the answers.
+func neverRead(request []byte) attack {
+	return swarm(4, inside(func(ctx context.Context, r *raw) error {
+		_ = r.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		stop := context.AfterFunc(ctx, func() { r.Close() })
+		defer stop()
+		ping := []byte("\x04PING\x00\x00sixteen bytes ..")
+		for ctx.Err() == nil {
+			var err error
+			if request != nil {
+				err = r.send(0, request)
+				rest(ctx, pace)
+			} else {
+				batch := make([]byte, 0, 10000)
+				for range 100 {
+					batch = append(batch, frame(0, r.message(2, ping))...)
+				}
+				_, err = r.Write(batch)
+				rest(ctx, pace)
+			}
+			if err != nil {
+				return nil // cut, as it should be
+			}
+		}
+		return nil
+	}))
+}
