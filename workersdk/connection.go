@@ -32,6 +32,7 @@ type connection struct {
 	patient *time.Timer    // ends the link if no REGISTERED comes
 	beats   sync.WaitGroup // the heartbeat's goroutine
 	over    chan struct{}  // closed when the link has ended
+	pulse   *pulse         // static once REGISTERED has come
 
 	// Owned by the read loop.
 	registered bool
@@ -111,6 +112,9 @@ func (k *connection) append(e *message.Envelope) {
 func (k *connection) receive(m *zmtp.Message) error {
 	var e message.Envelope
 	now := time.Now()
+	if k.registered && k.pulse.missed(now) {
+		return errStopped
+	}
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
@@ -216,7 +220,12 @@ func (k *connection) beat(interval time.Duration) {
 	defer ticker.Stop()
 	for {
 		select {
-		case now := <-ticker.C:
+		case <-ticker.C: // its time is that before a stop
+			now := time.Now()
+			if !k.pulse.beat(now) {
+				k.link.Close(errStopped)
+				return
+			}
 			k.link.Beat(now, interval, missedBeats*interval)
 			k.worker.pool.trim()
 		case <-k.over:

@@ -39,10 +39,16 @@ func (w *Worker) execute(c *call) {
 func (w *Worker) begin(c *call) *message.Error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := time.Now()
+	if w.conn != nil && w.conn.pulse.missed(now) {
+		w.conn.link.Close(errStopped)
+		w.removeLocked(c)
+		w.strayLocked(c, errFenced)
+	}
 	switch {
 	case c.cause != nil:
 		return errNotRun
-	case !c.deadline.IsZero() && time.Now().After(c.deadline):
+	case !c.deadline.IsZero() && now.After(c.deadline):
 		return errExpired
 	case w.draining:
 		return errDraining

@@ -25,6 +25,7 @@ func (k *connection) attach(e *message.Envelope) error {
 	k.registered = true
 	k.patient.Stop()
 	interval := message.Beat(r.BeatMillis)
+	k.pulse = newPulse(missedBeats * interval)
 	k.beats.Go(func() { k.beat(interval) })
 	w := k.worker
 	fenced, claimed := w.serve(k, &r)

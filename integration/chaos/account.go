@@ -43,6 +43,7 @@ type Rules struct {
 	Baseline    Window          // the rate before all faults; zero = the rate is not judged
 	Until       time.Time       // the load was told to stop
 	RateOf      string          // the client whose rate is judged; "" = all
+	Judged      Window          // after the faults, where the rate is judged; zero = wherever no fault is
 	FloorShare  float64         // of the baseline's rate, that the rate outside all windows must reach
 	MayFail     []string        // codes that outcomes may have; nil = any
 }
@@ -282,6 +283,10 @@ func (s *settlement) rates(clients map[string][]Record) {
 	if r.Baseline.From.IsZero() {
 		return
 	}
+	judged := r.Judged
+	if judged.From.IsZero() {
+		judged = Window{From: r.Baseline.To, To: r.Until}
+	}
 	var based, free int
 	for name, records := range clients {
 		if r.RateOf != "" && r.RateOf != name {
@@ -292,13 +297,13 @@ func (s *settlement) rates(clients map[string][]Record) {
 			case rec.Event != Answered || rec.Code != ok:
 			case r.Baseline.holds(rec.At):
 				based++
-			case rec.At.After(r.Baseline.To) && rec.At.Before(r.Until) && !s.inFault(rec.At):
+			case judged.holds(rec.At) && !s.inFault(rec.At):
 				free++
 			}
 		}
 	}
-	span := r.Until.Sub(r.Baseline.To) - s.covered(r.Baseline.To, r.Until)
 	a.BaseRate = float64(based) / r.Baseline.To.Sub(r.Baseline.From).Seconds()
+	span := judged.To.Sub(judged.From) - s.covered(judged.From, judged.To)
 	if span > 0 { // else nothing was outside, and that is no proof of life either
 		a.FreeRate = float64(free) / span.Seconds()
 	}

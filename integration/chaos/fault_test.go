@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// after is how long a run goes on behind its last fault.
+// after is how long the rate is measured, before the faults and after them.
 const after = 1500 * time.Millisecond
 
 func TestFault_none(t *testing.T) {
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(time.Second)
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{}
 	s.settle()
 }
@@ -36,7 +36,7 @@ func TestFault_workerKilled(t *testing.T) {
 		s.all(workers)
 		s.calm(500 * time.Millisecond)
 	}
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{"worker_lost"}
 	a, e := s.settle()
 	for _, at := range deaths {
@@ -57,7 +57,7 @@ func TestFault_workerStoppedShortly(t *testing.T) {
 		s.calm(silence / 2)
 		s.workers["w1"].Signal(syscall.SIGCONT)
 	})
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{}
 	if a, _ := s.settle(); a.Redispatched > 0 {
 		t.Errorf("%d calls were taken from a worker that lives", a.Redispatched)
@@ -77,7 +77,7 @@ func TestFault_workerStoppedLong(t *testing.T) {
 		s.workers["w1"].Signal(syscall.SIGCONT)
 	})
 	s.all(workers)
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{"worker_lost"}
 	a, e := s.settle()
 	s.redispatched("SIGSTOP", e, stopped)
@@ -108,7 +108,7 @@ func TestFault_workersConnection(t *testing.T) {
 	s.all(workers)
 	s.fault("half-open, the worker sees the end", callers, silence+2*beat, func() { p.HalfOpen(false) })
 	s.all(workers)
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{"worker_lost"}
 	s.settle()
 }
@@ -133,7 +133,7 @@ func TestFault_clientsConnection(t *testing.T) {
 	})
 	s.fault("half-open, the broker sees the end", 0, silence+2*beat, func() { p.HalfOpen(true) })
 	s.fault("half-open, the client sees the end", 0, 2*beat, func() { p.HalfOpen(false) })
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{}
 	s.settle()
 }
@@ -150,7 +150,7 @@ func TestFault_clientAwayForTooLong(t *testing.T) {
 		s.calm(silence + clientGrace + 2*beat)
 		p.Thaw()
 	})
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{"connection_lost"}
 	s.rules.Restarts = 1 // the session starts anew: attempts are counted from there
 	s.settle()
@@ -172,7 +172,7 @@ func TestFault_brokerKilled(t *testing.T) {
 		s.all(workers)
 		s.calm(500 * time.Millisecond)
 	}
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{"connection_lost"}
 	a, e := s.settle()
 	for _, at := range starts {
@@ -195,7 +195,7 @@ func TestFault_brokerReplaced(t *testing.T) {
 	})
 	s.rules.Restarts++
 	s.all(workers)
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{"shutting_down"}
 	a, e := s.settle()
 	s.fullRate(e, started, a.BaseRate)
@@ -211,7 +211,7 @@ func TestFault_clientKilled(t *testing.T) {
 	s.rules.Killed["v"] = true
 	s.fault("SIGKILL of a client", 0, clientGrace+beat, victim.Kill)
 	s.eventually("the broker has forgotten it", func() bool { v, err := s.status(); return err == nil && v.Sessions == 2 })
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{}
 	if a, _ := s.settle(); a.Abandoned == 0 {
 		t.Error("the killed client had no call: the fault did not hit")
@@ -239,7 +239,7 @@ func TestFault_rollingRestart(t *testing.T) {
 			s.all(workers)
 		})
 	}
-	s.calm(after)
+	s.recover()
 	s.rules.MayFail = []string{}
 	s.settle()
 }

@@ -333,6 +333,36 @@ func (s *system) fault(name string, inFlight int, settle time.Duration, harm fun
 	s.rules.MaxUnknown += inFlight
 }
 
+// recover lets the system work undisturbed after the last fault until it does
+// as much as before, and has that time judged: a machine that others use may be
+// slow for a while, a dead system stays so. A soak is judged as a whole instead.
+func (s *system) recover() {
+	s.t.Helper()
+	for end := time.Now().Add(startWait); ; {
+		from := time.Now()
+		s.calm(after)
+		s.rules.Judged = Window{"judged", from, time.Now()}
+		s.rules.Until = s.rules.Judged.To
+		e := s.evidence()
+		if a := Settle(e, &s.rules); a.FreeRate >= s.rules.FloorShare*a.BaseRate || time.Now().After(end) {
+			return
+		}
+		s.say("the rate is low; waiting on")
+	}
+}
+
+// evidence reads the journals as they are.
+func (s *system) evidence() *Evidence {
+	s.t.Helper()
+	e := &Evidence{}
+	var err error
+	e.Clients, err = ReadJournals(filepath.Join(s.journals(), "*.client"))
+	s.must(err)
+	e.Workers, err = ReadJournals(filepath.Join(s.journals(), "*.journal"))
+	s.must(err)
+	return e
+}
+
 // settle ends the load in order and returns the account, which it prints.
 func (s *system) settle() (*Account, *Evidence) {
 	s.t.Helper()
@@ -360,11 +390,8 @@ func (s *system) settle() (*Account, *Evidence) {
 	for _, m := range methods {
 		last.Served += m.Succeeded
 	}
-	e := &Evidence{Scrapes: s.scrapes}
-	e.Clients, err = ReadJournals(filepath.Join(s.journals(), "*.client"))
-	s.must(err)
-	e.Workers, err = ReadJournals(filepath.Join(s.journals(), "*.journal"))
-	s.must(err)
+	e := s.evidence()
+	e.Scrapes = s.scrapes
 	a := Settle(e, &s.rules)
 	s.t.Logf("the account:\n%v", a)
 	for _, v := range a.Violations {
