@@ -80,8 +80,7 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 		b.close()
 		return nil, err
 	}
-	var err error
-	if b.supervisor, err = b.newSupervisor(); err != nil {
+	if err := b.superviseWorkers(); err != nil {
 		b.close()
 		return nil, err
 	}

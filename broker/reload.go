@@ -30,7 +30,7 @@ func (b *Broker) Reload() (*ReloadView, error) {
 	if b.config.Path == "" {
 		return nil, errors.New("the broker was started without a configuration file")
 	}
-	next, err := config.Read(b.config.Path)
+	next, err := config.Load(b.config.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +52,34 @@ func (b *Broker) Reload() (*ReloadView, error) {
 			return nil, err
 		}
 	}
-	if next.Workers.NumWorkers != b.applied.Workers.NumWorkers && next.Workers.AutoStart {
-		if err := b.supervisor.Scale(next.Workers.NumWorkers); err != nil {
-			return nil, err
-		}
+	if err := b.reloadWorkers(next); err != nil {
+		return nil, err
 	}
 	b.applied = next
 	b.log.Info("configuration reloaded", "applied", v.Applied, "restart", v.Restart)
 	return v, nil
+}
+
+// reloadWorkers starts the workers whose files are new in the configuration,
+// and drains some if there are fewer than before.
+func (b *Broker) reloadWorkers(next *Config) error {
+	if !b.config.Workers.AutoStart {
+		return nil
+	}
+	running := make(map[string]bool)
+	for _, w := range b.supervisor.List() {
+		running[w.Config] = true
+	}
+	for _, path := range workerFiles(next) {
+		if running[path] {
+			continue
+		}
+		if err := b.addWorker(next, path); err != nil {
+			return err
+		}
+	}
+	if next.Workers.NumWorkers < b.applied.Workers.NumWorkers {
+		return b.supervisor.Scale(next.Workers.NumWorkers)
+	}
+	return nil
 }

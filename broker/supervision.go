@@ -14,11 +14,11 @@ import (
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
 
-// newSupervisor makes the supervisor of this host's workers and, with
-// auto_start, adds those of the configuration.
-func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
+// superviseWorkers makes the supervisor of this host's workers and, with
+// auto_start, gives it those of the configuration.
+func (b *Broker) superviseWorkers() error {
 	cfg := b.config
-	s := supervise.New(supervise.Config{
+	b.supervisor = supervise.New(supervise.Config{
 		Script:   cfg.Workers.WorkerScriptPath,
 		Policy:   cfg.Supervise,
 		LogDir:   cfg.Logging.LogDir,
@@ -28,21 +28,35 @@ func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
 		Clone:    supervise.Cloner(cfg, b.backendPort()),
 	})
 	if err := b.lendKey(); err != nil {
-		return nil, err
+		return err
 	}
 	if !cfg.Workers.AutoStart {
-		return s, nil
+		return nil
 	}
-	for _, path := range cfg.Workers.WorkerConfigPaths[:min(cfg.Workers.NumWorkers, len(cfg.Workers.WorkerConfigPaths))] {
-		spec, err := supervise.Read(cfg, path, b.backendPort())
-		if err != nil {
-			return nil, err
-		}
-		if _, err := s.Add(spec, 1); err != nil {
-			return nil, fmt.Errorf("worker %s: %w", path, err)
+	for _, path := range workerFiles(cfg) {
+		if err := b.addWorker(cfg, path); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	return nil
+}
+
+// workerFiles returns the configurations of the workers that cfg starts.
+func workerFiles(cfg *Config) []string {
+	paths := cfg.Workers.WorkerConfigPaths
+	return paths[:min(cfg.Workers.NumWorkers, len(paths))]
+}
+
+// addWorker gives the supervisor the worker whose configuration is at path.
+func (b *Broker) addWorker(cfg *Config, path string) error {
+	spec, err := supervise.Read(cfg, path, b.backendPort())
+	if err != nil {
+		return err
+	}
+	if _, err := b.supervisor.Add(spec, 1); err != nil {
+		return fmt.Errorf("worker %s: %w", path, err)
+	}
+	return nil
 }
 
 // lendKey makes the key that workers of this host use whose configuration names
