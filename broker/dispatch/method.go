@@ -1,6 +1,10 @@
 package dispatch
 
-import "github.com/servicetools/servicetools/wire/message"
+import (
+	"slices"
+
+	"github.com/servicetools/servicetools/wire/message"
+)
 
 // method is what can be called by one or more names. Guarded by Dispatcher.mu.
 type method struct {
@@ -209,7 +213,11 @@ func (d *Dispatcher) describeLocked(info *message.Method) *method {
 	return m
 }
 
-// aliasLocked makes name another name of m, unless it names something already.
+// maxNames bounds the names of one method: they add up over registrations.
+const maxNames = 4 * message.MaxAliases
+
+// aliasLocked makes name another name of m, unless it names something already
+// or m has too many.
 func (d *Dispatcher) aliasLocked(m *method, name string) {
 	if name == m.info.Name {
 		return
@@ -220,10 +228,8 @@ func (d *Dispatcher) aliasLocked(m *method, name string) {
 		}
 		d.absorbLocked(m, o)
 	}
-	for _, have := range m.info.Aliases {
-		if have == name {
-			return
-		}
+	if slices.Contains(m.info.Aliases, name) || len(m.info.Aliases) >= maxNames {
+		return
 	}
 	d.methods[name] = m
 	m.info.Aliases = append(m.info.Aliases[:len(m.info.Aliases):len(m.info.Aliases)], name)

@@ -33,9 +33,9 @@ type Link struct {
 	writer writer
 
 	mu      sync.Mutex
-	idle    sync.Cond // signalled when the write loop ends; waits with mu
-	queue   queue     // what the write loop has not taken yet
-	taken   int       // bytes that the write loop has taken and not written yet
+	idle    sync.Cond   // signalled when the write loop ends; waits with mu
+	queue   queue       // what the write loop has not taken yet
+	taken   int         // bytes that the write loop has taken and not written yet
 	writing bool        // a write loop exists
 	closing bool        // close once the queue is empty
 	cause   error       // first cause of the end; nil while the link lives
