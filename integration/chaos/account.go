@@ -232,8 +232,9 @@ func (s *settlement) executions(id string, c *callStory) {
 		return
 	}
 	s.account.Twice++
-	// A broker that is started again tries a call anew, from its second attempt on.
-	if limit := s.rules.MaxAttempts + s.rules.Restarts*(s.rules.MaxAttempts-1); n > limit {
+	// A broker that is started again tries a call anew, from its second attempt
+	// on; no call lives through more than two starts.
+	if limit := s.rules.MaxAttempts + min(s.rules.Restarts, 2)*(s.rules.MaxAttempts-1); n > limit {
 		s.violation("I6", "call %s ran %d times, at most %d are allowed", id, n, limit)
 	}
 	if s.rules.Restarts > 0 {
