@@ -49,6 +49,7 @@ images: ## Build the container images servicetools/...:dev, each one static bina
 up: images ## Start the compose cluster with WORKERS workers (default 3) and run the demo's job on it.
 	$(COMPOSE) up -d --scale worker=$(WORKERS) broker worker
 	$(COMPOSE) run --rm demo
+	$(COMPOSE) exec -T broker /broker workers --config /etc/servicetools/server.ini
 
 .PHONY: down
 down: ## Stop the compose cluster and forget its keys.
