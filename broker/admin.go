@@ -172,7 +172,11 @@ func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
 	host, byHost := strings.CutPrefix(which, "host:")
 	drained := []string{}
 	for _, w := range b.dispatcher.Workers() {
-		if w.Key != ownKey && (w.ID == which || which == "all" || byHost && w.Host == host) && b.dispatcher.DrainWorker(w.ID) {
+		if w.Key == ownKey || w.ID != which && which != "all" && (!byHost || w.Host != host) {
+			continue
+		}
+		b.supervisor.Excuse(w.ID) // before it can leave
+		if b.dispatcher.DrainWorker(w.ID) {
 			drained = append(drained, w.ID)
 		}
 	}
