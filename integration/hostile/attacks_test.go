@@ -124,6 +124,7 @@ func TestAttack_unauthenticated(t *testing.T) {
 		})},
 		{"10,000 that connect and drop", dropTenThousand},
 		{"HELLOs made for another server", swarm(8, wrongServer)},
+		{"HELLO flood: 4 peers, each gone after it", swarm(4, helloAndGo)},
 		{"the zero key and keys of low order", swarm(4, lowOrder)},
 		{"100 that stop behind WELCOME", stopBehindWelcome},
 		{"INITIATE replayed on another connection", swarm(2, replayInitiate)},
@@ -187,6 +188,17 @@ func wrongServer(ctx context.Context, t *testing.T, tg *target) error {
 		return nil
 	}
 	return r.expelled()
+}
+
+// helloAndGo makes the target compute, and does not wait for the result.
+func helloAndGo(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.open(ctx, t, tg.Frontend, "client")
+	if err != nil {
+		return nil
+	}
+	_ = r.command(r.hello())
+	r.Close()
+	return nil
 }
 
 func lowOrder(ctx context.Context, t *testing.T, tg *target) error {
@@ -460,6 +472,12 @@ func TestAttack_clients(t *testing.T) {
 			}
 			return r.expelled()
 		}))},
+		{"envelopes with wrong bytes", swarm(2, insideAs("attacker", sdk, func(ctx context.Context, r *raw) error {
+			return mutated(r,
+				envelope(1, 0, "\x81\xa7session\xc4\x10"+strings.Repeat("s", 16)),
+				flagged(5, 1, 1, "\x00\x00\x03\xe8\x00\x01\x04\x01echok\x91\x01\xc0"), flagged(5, 2, 2, "\x00\x00\x00\x00\x00\x00\x04\x00echo\x91\x01\xc0"),
+				envelope(6, 1, ""), envelope(11, 1, "\x00\x00\x00\x00\x00\x00\x00\x20"), envelope(12, 1, ""), envelope(15, 0, "\x80"))
+		}))},
 		{"a client that speaks as a worker", swarm(2, insideAs("attacker", sdk, func(ctx context.Context, r *raw) error {
 			register := "\x83\xa6worker\xa1w\xabconcurrency\x01\xa7methods\x91\x81\xa4name\xa4echo"
 			if r.send(0, envelope(3, 0, register)) != nil {
@@ -532,6 +550,13 @@ func TestAttack_workers(t *testing.T) {
 			}
 			return nil
 		})},
+		{"envelopes of a worker with wrong bytes", backend(sdk, func(ctx context.Context, r *raw) error {
+			origin := strings.Repeat("o", 24)
+			return mutated(r,
+				envelope(3, 0, register), envelope(7, 1, "\x01"), envelope(8, 2, "\x82\xa4code\xa1x\xa7message\xa1y"),
+				envelope(9, 3, "\x00\x00\x00\x00\x00\x00\x00\x00\x01"), flagged(10, 0x18, 0, origin+"\x93\x01\x02\xa1n"),
+				flagged(7, 8, 0, origin+"\x01"), envelope(13, 5, ""), envelope(15, 0, "\x80"))
+		})},
 		{"a worker that speaks as a client", backend(sdk, func(ctx context.Context, r *raw) error {
 			if r.send(0, envelope(1, 0, "\x81\xa7session\xc4\x10"+strings.Repeat("s", 16))) != nil {
 				return nil
@@ -558,11 +583,29 @@ func TestAttack_workers(t *testing.T) {
 }
 
 // envelope encodes a compact envelope without flags.
-func envelope(kind byte, id uint64, body string) []byte {
+func envelope(kind byte, id uint64, body string) []byte { return flagged(kind, 0, id, body) }
+
+func flagged(kind, flags byte, id uint64, body string) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(12+len(body)))
-	b = append(b, kind, 0, 0, 0)
+	b = append(b, kind, flags, 0, 0)
 	b = binary.BigEndian.AppendUint64(b, id)
 	return append(b, body...)
+}
+
+// mutated sends envelopes of which some bytes behind the sizes are wrong, so
+// that they pass the box and most of the parser. How it ends is the target's affair.
+func mutated(r *raw, envelopes ...[]byte) error {
+	for range 3 {
+		e := envelopes[mathrand.IntN(len(envelopes))]
+		e[4+mathrand.IntN(len(e)-4)] ^= byte(1 << mathrand.IntN(8))
+	}
+	for _, e := range envelopes {
+		if r.send(0, e) != nil {
+			return nil
+		}
+	}
+	_, _ = r.read()
+	return nil
 }
 
 // inside strikes from an admitted connection.
