@@ -123,6 +123,7 @@ func TestFlagsFirst(t *testing.T) {
 		{"broker remove -- --now", "broker remove -- --now"},
 		{"broker config show x --origin", "broker config show --origin x"},
 		{"broker nope --now", "broker nope --now"},
+		{"broker remove ID --generate-bash-completion", "broker remove ID --generate-bash-completion"},
 		{"broker", "broker"},
 	} {
 		if got := strings.Join(flagsFirst(app, strings.Fields(test.args)), " "); got != test.want {
@@ -150,6 +151,9 @@ func TestCompletion_completesInBash(t *testing.T) {
 		{"broker con", "config"},
 		{"broker config ch", "check"},
 		{"broker remove --no", "--now"},
+		{"broker remove ID --no", "--now"},
+		{"broker config check --", "--config --output --help"},
+		{"broker health -", "--config --server --cert --server-key --timeout --output --help"},
 		{"broker completion z", "zsh"},
 	} {
 		words := strings.Fields(test.line)

@@ -68,6 +68,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // run is Main without its signals.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
+	if completeOptions(app, args) {
+		return ExitOK
+	}
 	err := app.RunContext(ctx, flagsFirst(app, args))
 	var found *foundError
 	if err != nil && !errors.As(err, &found) {

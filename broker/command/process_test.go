@@ -191,6 +191,9 @@ func TestWorkers_comeAndGo(t *testing.T) {
 	p.ok("scale", "3")
 	p.until("a third is there", func() bool { return strings.Count(p.ok("workers").out, "connected") == 3 })
 
+	p.ok("add", "--worker-config", "first.ini") // a further copy, though the broker knows the file by a relative path
+	p.until("a fourth is there", func() bool { return strings.Count(p.ok("workers").out, "connected") == 4 })
+
 	before, _ := state("w1")
 	if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
