@@ -47,6 +47,32 @@ func TestFault_workerKilled(t *testing.T) {
 	}
 }
 
+// Queues are long, messages hold many calls, callers have no patience, and
+// workers die again and again: every outcome must still be exact.
+func TestFault_workersDieUnderPressure(t *testing.T) {
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	s.rules.RateOf = "c"
+	const crowd = 400
+	s.fault("a crowd, and 9 workers killed", crowd*3*workers, 0, func() {
+		s.client(Load{Name: "v", Cert: "other", Callers: crowd, HoldMost: 20, Payload: 500, Hurry: 30, Methods: "once,again,once,again,trail,retrail"})
+		for i := range 3 * workers {
+			name := "w" + strconv.Itoa(i%workers+1)
+			s.calm(100 * time.Millisecond)
+			s.workers[name].Kill()
+			s.worker(name, concurrency)
+			s.all(workers)
+		}
+		if err := s.clients["v"].Stop(startWait); err != nil {
+			t.Error(err)
+		}
+	})
+	s.recover()
+	s.rules.MayFail = []string{"worker_lost", "quarantined", "deadline_in_queue", "deadline_in_handler", "cancelled"}
+	s.settle()
+}
+
 // A worker that was stopped for less than the bound has lost nothing.
 func TestFault_workerStoppedShortly(t *testing.T) {
 	s := newSystem(t, "")
@@ -153,6 +179,31 @@ func TestFault_clientAwayForTooLong(t *testing.T) {
 	s.recover()
 	s.rules.MayFail = []string{"connection_lost"}
 	s.rules.Restarts = 1 // the session starts anew: attempts are counted from there
+	s.settle()
+}
+
+// The broker dies with a long queue, and calls in every state.
+func TestFault_brokerKilledUnderPressure(t *testing.T) {
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	s.rules.RateOf = "c"
+	const crowd = 400
+	s.client(Load{Name: "v", Cert: "other", Callers: crowd, HoldMost: 20, Payload: 500, Hurry: 20, Methods: "once,again,once,again,trail,retrail"})
+	for range 3 {
+		s.calm(300 * time.Millisecond)
+		s.fault("SIGKILL of the broker", crowd+callers, time.Second, func() {
+			s.broker.Kill()
+			s.startBroker()
+			s.all(workers)
+		})
+		s.rules.Restarts++
+	}
+	if err := s.clients["v"].Stop(startWait); err != nil {
+		t.Error(err)
+	}
+	s.recover()
+	s.rules.MayFail = []string{"connection_lost", "deadline_in_queue", "deadline_in_handler", "cancelled"}
 	s.settle()
 }
 

@@ -36,7 +36,7 @@ type Record struct {
 	Code    string    // Answered: "ok", or the code of the error
 	Ran     string    // Answered with an error: no, maybe or yes
 	Hash    string    // Answered with "ok", Done: of the result
-	Attempt int       // Answered with "ok", Received, Done
+	Attempt int       // Answered with "ok", Received, Done; 0 for the answer of several attempts, a stream
 }
 
 // Codes of an outcome that the protocol does not know.

@@ -63,7 +63,7 @@ func newSystem(t *testing.T, extra string) *system {
 	s := &system{
 		t: t, dir: t.TempDir(), workers: map[string]*Process{}, clients: map[string]*Process{}, began: time.Now(),
 		rules: Rules{
-			MaxAttempts: maxAttempts, Idempotent: map[string]bool{"again": true, "poison": true}, Killed: map[string]bool{},
+			MaxAttempts: maxAttempts, Idempotent: map[string]bool{"again": true, "retrail": true, "poison": true}, Killed: map[string]bool{},
 			FloorShare: 0.7,
 		},
 	}
