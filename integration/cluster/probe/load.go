@@ -40,12 +40,18 @@ func runLoad(ctx context.Context, args []string) (any, error) {
 	callers := f.Int("callers", 8, "calls in flight")
 	server := f.String("server", "tcp://broker:8006", "address of the broker")
 	cert := f.String("cert", "/keys/private_keys/client.key_secret", "this client's secret certificate")
+	retry := f.Bool("retry", false, "repeat calls that were refused for a passing reason")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	c, err := clientsdk.Dial(context.Background(), *server, clientsdk.WithLazyDial(),
+	options := []clientsdk.Option{
+		clientsdk.WithLazyDial(), clientsdk.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))),
 		clientsdk.WithCertificate(*cert), clientsdk.WithServerKey("/keys/public_keys/server.key"),
-		clientsdk.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	}
+	if *retry {
+		options = append(options, clientsdk.WithRetry(clientsdk.Retry{Attempts: 1000}))
+	}
+	c, err := clientsdk.Dial(context.Background(), *server, options...)
 	if err != nil {
 		return nil, err
 	}
