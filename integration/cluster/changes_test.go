@@ -14,6 +14,18 @@ var changes = []story{
 		},
 	},
 	{
+		// A broker that stops refuses what comes, and clients may repeat it.
+		name: "broker stopped and replaced",
+		args: []string{"-retry"},
+		do: func(s *site, _ *container) int {
+			s.broker.stop()
+			s.broker.remove()
+			s.startBroker()
+			s.awaitWorkers(len(s.workers))
+			return 0
+		},
+	},
+	{
 		name: "scale 2 to 8 to 2",
 		do: func(s *site, _ *container) int {
 			resting := s.workers[2:]

@@ -196,17 +196,17 @@ type story struct {
 	before func(s *site) *container                // what the load needs, until it has ended
 	do     func(s *site, c *container) (limit int) // c is one of the clients; at most limit calls may fail
 	once   []string                                // with these codes
-	args   []string                                // of the first client's load
+	args   []string                                // of the clients
 }
 
 // run runs the case under load and settles its account.
 func (s *site) run(c story) {
 	s.t.Helper()
-	began, before := time.Now(), s.status()
+	began, before, broker := time.Now(), s.status(), s.broker
 	if c.before != nil {
 		defer c.before(s).remove()
 	}
-	first, second := s.startLoad("client", c.args...), s.startLoad("second")
+	first, second := s.startLoad("client", c.args...), s.startLoad("second", c.args...)
 	s.awaitCalls()
 	limit := c.do(s, first)
 	s.awaitCalls()
@@ -217,7 +217,7 @@ func (s *site) run(c story) {
 		r.Add(a)
 	}
 	after := s.status()
-	if r.redispatched = after.Dispatched; after.Uptime > before.Uptime { // the same broker still
+	if r.redispatched = after.Dispatched; s.broker == broker {
 		r.redispatched -= before.Dispatched
 	}
 	r.took = time.Since(began)

@@ -21,12 +21,13 @@ const (
 	timeout = time.Minute      // of each call
 	hangs   = 10 * time.Second // after that a call without an outcome is lost
 	shown   = 10               // failures that are told in full
-	held    = 0.01             // seconds that a call takes which may run only once
+	held    = 0.05             // seconds that every second call takes: what a fault hits
 )
 
 // load makes calls and counts what becomes of them.
 type load struct {
 	client  *clientsdk.Client
+	again   *clientsdk.Client // the same, for calls that may run more than once
 	payload []byte
 
 	mu      sync.Mutex
@@ -39,16 +40,22 @@ func runLoad(ctx context.Context, args []string) (any, error) {
 	callers := f.Int("callers", 8, "calls in flight")
 	server := f.String("server", "tcp://broker:8006", "address of the broker")
 	cert := f.String("cert", "/keys/private_keys/client.key_secret", "this client's secret certificate")
+	retry := f.Bool("retry", false, "repeat calls that were refused for a passing reason")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	c, err := clientsdk.Dial(context.Background(), *server, clientsdk.WithLazyDial(),
+	options := []clientsdk.Option{
+		clientsdk.WithLazyDial(), clientsdk.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))),
 		clientsdk.WithCertificate(*cert), clientsdk.WithServerKey("/keys/public_keys/server.key"),
-		clientsdk.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	}
+	if *retry {
+		options = append(options, clientsdk.WithRetry(clientsdk.Retry{Attempts: 1000}))
+	}
+	c, err := clientsdk.Dial(context.Background(), *server, options...)
 	if err != nil {
 		return nil, err
 	}
-	l := &load{client: c, payload: []byte(strings.Repeat(cluster.Marker, 64))}
+	l := &load{client: c, again: c.With(clientsdk.Idempotent()), payload: []byte(strings.Repeat(cluster.Marker, 64))}
 	l.account.Add(cluster.Account{})
 	var calling sync.WaitGroup
 	ready()
@@ -72,7 +79,7 @@ func (l *load) next(n int) {
 	var f *clientsdk.Future
 	var right func() bool
 	failures := l.account.Again
-	switch n % 3 {
+	switch n % 4 {
 	case 0:
 		var got []byte
 		f = l.client.Go(ctx, "echo", l.payload)
@@ -81,6 +88,9 @@ func (l *load) next(n int) {
 		var got int
 		f = l.client.Go(ctx, "add", n, 1)
 		right = func() bool { return f.Result(&got) == nil && got == n+1 }
+	case 2:
+		f = l.again.Go(ctx, "sleep", held)
+		right = func() bool { return true }
 	default:
 		f = l.client.Go(ctx, "sleep", held)
 		right = func() bool { return true }
