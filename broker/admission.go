@@ -47,6 +47,9 @@ func (a *admission) byKey(key curve.PublicKey, metadata zmtp.Metadata) (any, err
 	if err := a.speaks(metadata, refuse); err != nil {
 		return nil, err
 	}
+	if entry.Role == curve.RoleWorker && !sdk && len(entry.Methods()) > 0 {
+		return nil, refuse("key %s has a list of methods, but a worker without an SDK serves every method: give it a key without a list", key)
+	}
 	return entry, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/config"
@@ -47,7 +48,7 @@ type Broker struct {
 	links links
 
 	reloading sync.Mutex
-	applied   *Config // in force as far as it can change live; guarded by reloading
+	applied   atomic.Pointer[Config] // in force as far as it can change live; set while reloading
 }
 
 // Option adds to what New makes of a Config.
@@ -69,7 +70,8 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 	if err := cfg.Verify(); err != nil {
 		return nil, err
 	}
-	b := &Broker{config: cfg, applied: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
+	b := &Broker{config: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
+	b.applied.Store(cfg)
 	for _, o := range opts {
 		o(b)
 	}
@@ -155,7 +157,11 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
-		return nil, fmt.Errorf("%w (choose another port in [main], or stop what uses it)", err)
+		where := "[main]"
+		if b.config.Path != "" {
+			where += " of " + b.config.Path
+		}
+		return nil, fmt.Errorf("%w (choose another port in %s, or stop what uses it; broker status tells whether it is this broker)", err, where)
 	}
 	return listener, nil
 }
@@ -266,7 +272,7 @@ func (b *Broker) tick(ctx context.Context) {
 // drain refuses new calls and waits for the accepted ones.
 func (b *Broker) drain(ctx context.Context) {
 	b.dispatcher.BeginDrain()
-	timeout := max(0, b.config.Dispatch.DrainTimeout)
+	timeout := b.drainTimeout()
 	b.log.Info("draining", "timeout", timeout)
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
@@ -296,6 +302,9 @@ func (b *Broker) drain(ctx context.Context) {
 	}
 }
 
+// drainTimeout returns how long the broker and its workers may finish their calls.
+func (b *Broker) drainTimeout() time.Duration { return max(0, b.applied.Load().Dispatch.DrainTimeout) }
+
 // settleWait bounds the wait for acknowledgements once every call has ended:
 // clients that are away do not send them.
 const settleWait = time.Second
@@ -307,7 +316,7 @@ func (b *Broker) revoke(key curve.PublicKey) {
 	if _, status := b.keys.Lookup(key); status != keyring.Admitted {
 		b.dispatcher.Revoke(key.String(), message.Errorf(message.Unauthorized, "the key %s was revoked", key))
 	}
-	b.links.end(key)
+	b.links.end(key, errNotAdmitted)
 }
 
 // serveFrontend owns a client's link from its admission to its end.
@@ -330,14 +339,17 @@ func (b *Broker) serveBackend(link *zmtp.Link) {
 	}
 }
 
+// errNotAdmitted ends the links of a key whose certificate has gone or changed.
+var errNotAdmitted = errors.New("the key is not admitted any more as what it was")
+
+// serveLink keeps a link on the books while it is served.
 func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve func() error) {
 	b.links.add(link, who)
-	if b.keys != nil {
-		// The key may have been revoked between its admission and now, when
-		// nobody saw the link yet.
-		if _, status := b.keys.Lookup(who.entry.Key); status != keyring.Admitted {
-			b.revoke(who.entry.Key)
-		}
+	if b.keys != nil && !b.keys.Holds(who.entry) {
+		// The certificate has gone or changed between the admission and now, when
+		// revoke did not see the link yet.
+		link.Close(errNotAdmitted)
+		serve = func() error { return link.Run(nil) }
 	}
 	b.audit.admitted(endpoint, &who)
 	err := serve()

@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/servicetools/servicetools/broker/config"
+	"github.com/servicetools/servicetools/broker/supervise"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -34,8 +36,12 @@ func (b *Broker) Reload() (*ReloadView, error) {
 	if err != nil {
 		return nil, err
 	}
+	added, err := b.newWorkers(next)
+	if err != nil {
+		return nil, err
+	}
 	v := &ReloadView{Applied: []string{}, Restart: []string{}}
-	for _, change := range config.Diff(b.applied, next) {
+	for _, change := range config.Diff(b.applied.Load(), next) {
 		name := change.Section + "." + change.Key
 		if change.Live {
 			v.Applied = append(v.Applied, name)
@@ -52,34 +58,40 @@ func (b *Broker) Reload() (*ReloadView, error) {
 			return nil, err
 		}
 	}
-	if err := b.reloadWorkers(next); err != nil {
-		return nil, err
+	last := b.applied.Swap(next)
+	for _, spec := range added {
+		if _, err := b.supervisor.Add(spec, 1); err != nil {
+			return nil, fmt.Errorf("worker %s: %w", spec.Config, err)
+		}
 	}
-	b.applied = next
+	if n := next.Workers.NumWorkers; b.config.Workers.AutoStart && n < last.Workers.NumWorkers {
+		if err := b.supervisor.Scale(n); err != nil {
+			return nil, err
+		}
+	}
 	b.log.Info("configuration reloaded", "applied", v.Applied, "restart", v.Restart)
 	return v, nil
 }
 
-// reloadWorkers starts the workers whose files are new in the configuration,
-// and drains some if there are fewer than before.
-func (b *Broker) reloadWorkers(next *Config) error {
+// newWorkers reads the workers of the configuration that do not run yet.
+func (b *Broker) newWorkers(next *Config) ([]supervise.Spec, error) {
 	if !b.config.Workers.AutoStart {
-		return nil
+		return nil, nil
 	}
 	running := make(map[string]bool)
 	for _, w := range b.supervisor.List() {
 		running[w.Config] = true
 	}
+	var added []supervise.Spec
 	for _, path := range workerFiles(next) {
 		if running[path] {
 			continue
 		}
-		if err := b.addWorker(next, path); err != nil {
-			return err
+		spec, err := supervise.Read(next, path, b.backendPort())
+		if err != nil {
+			return nil, err
 		}
+		added = append(added, spec)
 	}
-	if next.Workers.NumWorkers < b.applied.Workers.NumWorkers {
-		return b.supervisor.Scale(next.Workers.NumWorkers)
-	}
-	return nil
+	return added, nil
 }

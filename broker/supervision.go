@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
@@ -33,9 +34,16 @@ func (b *Broker) superviseWorkers() error {
 	if !cfg.Workers.AutoStart {
 		return nil
 	}
+	if _, err := os.Stat(cfg.Workers.WorkerScriptPath); err != nil {
+		return fmt.Errorf("worker_script_path: %w; build the worker, or give its path in [workers]", err)
+	}
 	for _, path := range workerFiles(cfg) {
-		if err := b.addWorker(cfg, path); err != nil {
+		spec, err := supervise.Read(cfg, path, b.backendPort())
+		if err != nil {
 			return err
+		}
+		if _, err := b.supervisor.Add(spec, 1); err != nil {
+			return fmt.Errorf("worker %s: %w", path, err)
 		}
 	}
 	return nil
@@ -45,18 +53,6 @@ func (b *Broker) superviseWorkers() error {
 func workerFiles(cfg *Config) []string {
 	paths := cfg.Workers.WorkerConfigPaths
 	return paths[:min(cfg.Workers.NumWorkers, len(paths))]
-}
-
-// addWorker gives the supervisor the worker whose configuration is at path.
-func (b *Broker) addWorker(cfg *Config, path string) error {
-	spec, err := supervise.Read(cfg, path, b.backendPort())
-	if err != nil {
-		return err
-	}
-	if _, err := b.supervisor.Add(spec, 1); err != nil {
-		return fmt.Errorf("worker %s: %w", path, err)
-	}
-	return nil
 }
 
 // lendKey makes the key that workers of this host use whose configuration names
@@ -79,7 +75,7 @@ func (b *Broker) drainWorker(ctx context.Context, id string) {
 	if !b.dispatcher.DrainWorker(id) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(0, b.config.Dispatch.DrainTimeout))
+	ctx, cancel := context.WithTimeout(ctx, b.drainTimeout())
 	defer cancel()
 	poll := time.NewTicker(tick)
 	defer poll.Stop()

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/servicetools/servicetools/wire/message"
 )
@@ -216,7 +217,11 @@ func (d *Dispatcher) describeLocked(info *message.Method) *method {
 	return m
 }
 
-// aliasLocked makes name another name of m, unless it names something already.
+// maxNames bounds the names of one method: they add up over registrations.
+const maxNames = 4 * message.MaxAliases
+
+// aliasLocked makes name another name of m, unless it names something already
+// or m has too many.
 func (d *Dispatcher) aliasLocked(m *method, name string) {
 	if name == m.info.Name {
 		return
@@ -227,10 +232,8 @@ func (d *Dispatcher) aliasLocked(m *method, name string) {
 		}
 		d.absorbLocked(m, o)
 	}
-	for _, have := range m.info.Aliases {
-		if have == name {
-			return
-		}
+	if slices.Contains(m.info.Aliases, name) || len(m.info.Aliases) >= maxNames {
+		return
 	}
 	d.methods[name] = m
 	m.info.Aliases = append(m.info.Aliases[:len(m.info.Aliases):len(m.info.Aliases)], name)
