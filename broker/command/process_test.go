@@ -214,6 +214,39 @@ func TestWorkers_comeAndGo(t *testing.T) {
 	}
 }
 
+// TestDoctor_showsWhyAWorkerEnds: the last words of its process are in the line.
+func TestDoctor_showsWhyAWorkerEnds(t *testing.T) {
+	p := newPlace(t)
+	p.write("worker.ini", "[main]\nid = w1\n")
+	p.write("script", "#!/bin/sh\necho no licence >&2\nexit 3\n")
+	if err := os.Chmod(p.dir+"/script", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := edit(p.config, [][3]string{
+		{"workers", "auto_start", "True"}, {"workers", "worker_config_paths", `["` + p.dir + `/worker.ini"]`},
+		{"workers", "worker_script_path", p.dir + "/script"}, {"logging", "log_dir", p.dir + "/logs"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.serve()
+	want := "after exit status 3, its last line: no licence"
+	p.until("the worker has ended", func() bool { return strings.Contains(p.run("doctor", "--config", p.config).out, want) })
+	r := p.ok("add", "--worker-config", p.dir+"/worker.ini", "--count", "2")
+	if strings.Count(r.out, "\n") != 2 {
+		t.Errorf("add prints %q", r.out)
+	}
+	cfg, err := broker.Load(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = p.run("add", "--server", cfg.FrontendAddr(), "--cert", p.keys.SecretPath("admin"), "--server-key", p.keys.PublicPath("server"),
+		"--config", p.dir+"/worker.ini", "-o", "json")
+	if r.code != ExitOK || !strings.HasPrefix(r.out, "[") {
+		t.Errorf("add from elsewhere gives %+v", r)
+	}
+}
+
 // TestDev_isReadyToUse: the two lines name files that are there, a second run
 // uses the same keys, and a worker is started when one is given.
 func TestDev_isReadyToUse(t *testing.T) {
