@@ -44,7 +44,7 @@ func (b *Broker) methodViews(own bool) []MethodView {
 			continue
 		}
 		views = append(views, MethodView{
-			Name: m.Name, Aliases: m.Aliases, Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
+			Name: m.Name, Aliases: append([]string{}, m.Aliases...), Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
 			Workers: m.Workers, Queued: m.Queued, Running: m.Running, Succeeded: m.Succeeded, Failed: m.Failed,
 		})
 	}
