@@ -46,7 +46,6 @@ type system struct {
 	admin   *clientsdk.Client
 	workers map[string]*Process
 	clients map[string]*Process
-	serial  int // of processes
 	rules   Rules
 	began   time.Time
 
