@@ -379,8 +379,8 @@ func TestWorker_drainTimeout(t *testing.T) {
 	receive(t, l.entered, "the method")
 	w.stop()
 	p.want(message.KindCapacity, 0)
-	if e := p.failure(1); e.Code != message.ShuttingDown {
-		t.Errorf("got %v", e)
+	if e := p.failure(1); e.Code != message.ShuttingDown || e.Execution() != message.MaybeExecuted {
+		t.Errorf("got %v, executed: %v", e, e.Execution()) // it ran: a broker must not give it to another worker
 	}
 	p.want(message.KindBye, 0)
 	w.gone()
