@@ -57,7 +57,7 @@ down: ## Stop the compose cluster and forget its keys.
 
 .PHONY: test
 test: deps ## Set up and run every test with the race detector.
-	go test -race -timeout 12m -run '$(RUN)' $(PKG)
+	go test -race -timeout 12m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
 
 .PHONY: deps
 deps: ## Install what the tests need from the operating system (Debian, root).
@@ -68,7 +68,7 @@ lint: ## Check format, vet on every platform, staticcheck, and the repository's 
 	@unformatted=$$(gofmt -l $(MODULES)); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
 	go vet $(PACKAGES)
 	for os in darwin windows; do GOOS=$$os CGO_ENABLED=0 go vet $(filter-out ./integration/...,$(PACKAGES)); done
-	for m in $(MODULES); do (cd $$m && go run $(STATICCHECK) ./...); done
+	status=0; for m in $(MODULES); do (cd $$m && go run $(STATICCHECK) ./...) || status=1; done; exit $$status
 	go test -count=1 ./integration/rules
 
 .PHONY: platforms

@@ -25,8 +25,7 @@ func (b *Broker) ping(context.Context, params) (any, error) {
 
 func (b *Broker) status(context.Context, params) (any, error) { return b.statusView(), nil }
 
-// health answers for the broker as a whole: it fails when its books do not
-// balance or its keys cannot be read any more.
+// health answers for the broker as a whole: it fails when its books do not balance.
 func (b *Broker) health(context.Context, params) (any, error) {
 	s := b.dispatcher.Stats()
 	if err := s.Law(); err != nil {
@@ -45,7 +44,7 @@ func (b *Broker) methodViews(own bool) []MethodView {
 			continue
 		}
 		views = append(views, MethodView{
-			Name: m.Name, Aliases: m.Aliases, Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
+			Name: m.Name, Aliases: append([]string{}, m.Aliases...), Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
 			Workers: m.Workers, Queued: m.Queued, Running: m.Running, Succeeded: m.Succeeded, Failed: m.Failed,
 		})
 	}
@@ -84,7 +83,9 @@ func (b *Broker) calls(_ context.Context, p params) (any, error) {
 	}
 	views := []CallView{}
 	for _, c := range b.dispatcher.Calls(filter) {
-		views = append(views, callView(c))
+		if !strings.HasPrefix(c.Method, message.ReservedPrefix) { // the question itself is no news
+			views = append(views, callView(c))
+		}
 	}
 	return views, nil
 }
@@ -112,6 +113,9 @@ func (b *Broker) cancelCall(_ context.Context, p params) (any, error) {
 	return b.dispatcher.CancelCall(origin), nil
 }
 
+// maxWorkers bounds what one call may start, as the configuration bounds num_workers.
+const maxWorkers = 10_000
+
 // add starts count more workers with the configuration file at a path on the
 // broker's host.
 func (b *Broker) add(_ context.Context, p params) (any, error) {
@@ -121,6 +125,9 @@ func (b *Broker) add(_ context.Context, p params) (any, error) {
 	}
 	if _, err := p.get("count", 1, &count); err != nil {
 		return nil, err
+	}
+	if count < 1 || count > maxWorkers {
+		return nil, message.Errorf(message.BadArgs, "count %d is not within 1 and %d", count, maxWorkers)
 	}
 	spec, err := supervise.Read(b.config, path, b.backendPort())
 	if err != nil {
@@ -137,6 +144,9 @@ func (b *Broker) scale(_ context.Context, p params) (any, error) {
 	var n int
 	if err := p.need("n", 0, &n); err != nil {
 		return nil, err
+	}
+	if n < 0 || n > maxWorkers {
+		return nil, message.Errorf(message.BadArgs, "%d workers are not within 0 and %d", n, maxWorkers)
 	}
 	if err := b.supervisor.Scale(n); err != nil {
 		return nil, message.Errorf(message.BadArgs, "%v", err)
@@ -172,7 +182,11 @@ func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
 	host, byHost := strings.CutPrefix(which, "host:")
 	drained := []string{}
 	for _, w := range b.dispatcher.Workers() {
-		if w.Key != ownKey && (w.ID == which || which == "all" || byHost && w.Host == host) && b.dispatcher.DrainWorker(w.ID) {
+		if w.Key == ownKey || w.ID != which && which != "all" && (!byHost || w.Host != host) {
+			continue
+		}
+		b.supervisor.Excuse(w.ID) // before it can leave
+		if b.dispatcher.DrainWorker(w.ID) {
 			drained = append(drained, w.ID)
 		}
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,10 +42,13 @@ func (a *admission) byKey(key curve.PublicKey, metadata zmtp.Metadata) (any, err
 	case status == keyring.Unknown:
 		return nil, &zmtp.Refusal{Status: "400", Reason: "unknown key " + key.String(), Silent: true, Hold: a.unknownHold}
 	case !slices.Contains(a.roles, entry.Role):
-		return nil, refuse("a %s key may not enter the %s: make one of role %s with certtool", entry.Role, a.endpoint, a.roles[0])
+		return nil, refuse("a key of role %s may not enter the %s: connect to the other port, or make a key of role %s with certtool", entry.Role, a.endpoint, a.roles[0])
 	}
 	if err := a.speaks(metadata, refuse); err != nil {
 		return nil, err
+	}
+	if entry.Role == curve.RoleWorker && !sdk && len(entry.Methods()) > 0 {
+		return nil, refuse("key %s has a list of methods, but a worker without an SDK serves every method: give it a key without a list", key)
 	}
 	return entry, nil
 }
@@ -116,7 +120,7 @@ func (a *audit) refuse(endpoint string, addr net.Addr, cause error) {
 	if errors.As(cause, &refusal) {
 		level = slog.LevelWarn
 	}
-	a.log.Log(nil, level, "refused", "endpoint", endpoint, "peer", addr.String(), "cause", cause, "not_logged", unsaid)
+	a.log.Log(context.Background(), level, "refused", "endpoint", endpoint, "peer", addr.String(), "cause", cause, "not_logged", unsaid)
 }
 
 // refusals returns how many handshakes have failed.

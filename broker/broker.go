@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/config"
@@ -46,7 +48,7 @@ type Broker struct {
 	links links
 
 	reloading sync.Mutex
-	applied   *Config // in force as far as it can change live; guarded by reloading
+	applied   atomic.Pointer[Config] // in force as far as it can change live; set while reloading
 }
 
 // Option adds to what New makes of a Config.
@@ -68,7 +70,8 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 	if err := cfg.Verify(); err != nil {
 		return nil, err
 	}
-	b := &Broker{config: cfg, applied: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
+	b := &Broker{config: cfg, log: slog.Default(), beat: cfg.Dispatch.Beat, started: time.Now()}
+	b.applied.Store(cfg)
 	for _, o := range opts {
 		o(b)
 	}
@@ -79,8 +82,7 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 		b.close()
 		return nil, err
 	}
-	var err error
-	if b.supervisor, err = b.newSupervisor(); err != nil {
+	if err := b.superviseWorkers(); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -92,15 +94,14 @@ func (b *Broker) open() error {
 	var key curve.SecretKey
 	if !b.config.Security.Insecure {
 		set := curve.Keyset{PublicDir: b.config.Main.PublicKeysDir, SecretDir: b.config.Main.SecretKeysDir}
-		certificate, err := curve.LoadCertificate(set.SecretPath("server"))
-		if err != nil {
-			return fmt.Errorf("the broker's own key: %w (make one with: certtool generate --path DIR --users server)", err)
+		var err error
+		if key, err = loadServerKey(set.SecretPath("server")); err != nil {
+			return err
 		}
-		key = certificate.Secret
 		if b.keys, err = keyring.Open(context.Background(), b.config.Main.PublicKeysDir, b.log); err != nil {
 			return err
 		}
-		b.keys.OnRemove(b.links.revoke)
+		b.keys.OnRemove(b.revoke)
 	}
 	var err error
 	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, admission{
@@ -116,6 +117,23 @@ func (b *Broker) open() error {
 		return fmt.Errorf("backend: %w", err)
 	}
 	return nil
+}
+
+// loadServerKey reads the broker's own secret key. A certificate without
+// metadata, as other tools write it, is taken for what its name says.
+func loadServerKey(path string) (curve.SecretKey, error) {
+	c, err := curve.LoadCertificate(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return curve.SecretKey{}, fmt.Errorf("there is no server certificate %s: make it with certtool generate --path DIR --users server, where DIR holds public_keys and private_keys", path)
+	case err != nil:
+		return curve.SecretKey{}, err
+	case c.Secret.IsZero():
+		return curve.SecretKey{}, fmt.Errorf("the server certificate %s holds no secret key: it is a public one", path)
+	case c.Role != curve.RoleServer && c.Name != "":
+		return curve.SecretKey{}, fmt.Errorf("the server certificate %s has the role %s: make one with certtool generate --path DIR --users server", path, c.Role)
+	}
+	return c.Secret, nil
 }
 
 // listen opens one endpoint.
@@ -139,7 +157,11 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
-		return nil, fmt.Errorf("%w (choose another port in [main], or stop what uses it)", err)
+		where := "[main]"
+		if b.config.Path != "" {
+			where += " of " + b.config.Path
+		}
+		return nil, fmt.Errorf("%w (choose another port in %s, or stop what uses it; broker status tells whether it is this broker)", err, where)
 	}
 	return listener, nil
 }
@@ -238,6 +260,9 @@ func (b *Broker) tick(ctx context.Context) {
 			b.dispatcher.Tick()
 		case <-count.C:
 			b.countCalls(counted)
+			if s := b.dispatcher.Stats(); s.Law() != nil {
+				b.log.Error("a defect of the broker: its books do not balance", "err", s.Law())
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -247,7 +272,7 @@ func (b *Broker) tick(ctx context.Context) {
 // drain refuses new calls and waits for the accepted ones.
 func (b *Broker) drain(ctx context.Context) {
 	b.dispatcher.BeginDrain()
-	timeout := max(0, b.config.Dispatch.DrainTimeout)
+	timeout := b.drainTimeout()
 	b.log.Info("draining", "timeout", timeout)
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
@@ -263,6 +288,35 @@ func (b *Broker) drain(ctx context.Context) {
 			return
 		}
 	}
+	// Clients that are there take their last outcomes in a moment.
+	settle := time.NewTimer(settleWait)
+	defer settle.Stop()
+	for !b.dispatcher.Settled() {
+		select {
+		case <-poll.C:
+		case <-settle.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drainTimeout returns how long the broker and its workers may finish their calls.
+func (b *Broker) drainTimeout() time.Duration { return max(0, b.applied.Load().Dispatch.DrainTimeout) }
+
+// settleWait bounds the wait for acknowledgements once every call has ended:
+// clients that are away do not send them.
+const settleWait = time.Second
+
+// revoke ends all that a key has once it is not admitted any more. A key whose
+// role or allow list has changed loses only its links: its owner comes back and
+// is admitted as what it is now.
+func (b *Broker) revoke(key curve.PublicKey) {
+	if _, status := b.keys.Lookup(key); status != keyring.Admitted {
+		b.dispatcher.Revoke(key.String(), message.Errorf(message.Unauthorized, "the key %s was revoked", key))
+	}
+	b.links.end(key, errNotAdmitted)
 }
 
 // serveFrontend owns a client's link from its admission to its end.
@@ -285,14 +339,17 @@ func (b *Broker) serveBackend(link *zmtp.Link) {
 	}
 }
 
+// errNotAdmitted ends the links of a key whose certificate has gone or changed.
+var errNotAdmitted = errors.New("the key is not admitted any more as what it was")
+
+// serveLink keeps a link on the books while it is served.
 func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve func() error) {
 	b.links.add(link, who)
-	if b.keys != nil {
-		// The key may have been revoked between its admission and now, when
-		// nobody saw the link yet.
-		if _, status := b.keys.Lookup(who.entry.Key); status != keyring.Admitted {
-			b.links.revoke(who.entry.Key)
-		}
+	if b.keys != nil && !b.keys.Holds(who.entry) {
+		// The certificate has gone or changed between the admission and now, when
+		// revoke did not see the link yet.
+		link.Close(errNotAdmitted)
+		serve = func() error { return link.Run(nil) }
 	}
 	b.audit.admitted(endpoint, &who)
 	err := serve()

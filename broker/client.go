@@ -19,11 +19,15 @@ type client struct {
 
 	// session is set by ATTACH. Owned by the link's read loop.
 	session *dispatch.Session
+	refusal *message.Error // why ATTACH was refused
 }
 
 // serve reads the link to its end.
 func (c *client) serve() error {
 	err := c.link.Run(c.receive)
+	if c.refusal != nil {
+		return c.refusal
+	}
 	if c.session != nil {
 		c.session.Detach(c)
 	}
@@ -65,6 +69,10 @@ func (c *client) receive(m *zmtp.Message) error {
 			c.session.Grant(e.ID, e.Sequence)
 		case message.KindAttach:
 			err = c.attach(&e)
+			if c.refusal != nil {
+				c.Close(c.refusal)
+				return nil // an error would end the link before the peer has read why
+			}
 		case message.KindBye:
 			c.session.Close(c)
 			c.session = nil
@@ -78,7 +86,7 @@ func (c *client) receive(m *zmtp.Message) error {
 	return nil
 }
 
-// attach opens or resumes the session that the client names.
+// attach opens or resumes the session that the client names, or sets refusal.
 func (c *client) attach(e *message.Envelope) error {
 	if c.session != nil {
 		return fmt.Errorf("%w: a second ATTACH on one link", zmtp.ErrProtocol)
@@ -86,6 +94,9 @@ func (c *client) attach(e *message.Envelope) error {
 	var body message.Attach
 	if err := message.Unmarshal(e.Body, &body); err != nil {
 		return err
+	}
+	if c.refusal = body.Validate(); c.refusal != nil {
+		return nil
 	}
 	c.session = c.broker.dispatcher.Attach(c.who.client(body.Name, c), body.Session, e.ID)
 	return nil
@@ -102,12 +113,13 @@ func breach(e *message.Error) error {
 
 // Attached implements dispatch.ClientSink.
 func (c *client) Attached(resumed bool, last uint64) {
+	limits := &c.broker.applied.Load().Limits
 	body := message.Marshal(&message.Attached{
 		Broker:     c.broker.instance,
 		Resumed:    resumed,
 		BeatMillis: c.broker.beat.Milliseconds(),
-		MaxMessage: int64(c.broker.config.Limits.MaxMessage),
-		MaxCalls:   int64(c.broker.config.Limits.CallsPerKey),
+		MaxMessage: limits.MaxMessage,
+		MaxCalls:   int64(limits.CallsPerKey),
 		Version:    version.String(),
 	})
 	c.send(&message.Envelope{Kind: message.KindAttached, ID: last, Body: body})

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"net"
 	"strings"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
@@ -29,7 +30,7 @@ func identify(link *zmtp.Link) identity {
 		i.admin = entry.Role == curve.RoleAdmin
 		return i
 	}
-	i.key, _, _ = strings.Cut(i.address, ":")
+	i.key, _, _ = net.SplitHostPort(i.address)
 	i.admin = true // without security everybody on loopback is trusted
 	return i
 }

@@ -66,11 +66,16 @@ func (l *links) each(f func(*zmtp.Link, identity)) {
 	}
 }
 
-// revoke ends the links of a key.
-func (l *links) revoke(key curve.PublicKey) {
+// endWait is how long the links of a key that is not admitted any more have for
+// the words of farewell that are queued for them.
+const endWait = 500 * time.Millisecond
+
+// end ends the links of a key. What the peers send from now on is dropped.
+func (l *links) end(key curve.PublicKey, cause error) {
 	l.each(func(link *zmtp.Link, who identity) {
 		if who.entry.Key == key {
-			link.Close(&zmtp.Refusal{Status: "400", Reason: "the key was revoked"})
+			link.Finish()
+			time.AfterFunc(endWait, func() { link.Close(cause) })
 		}
 	})
 }

@@ -33,9 +33,12 @@ func (c *plainClient) serve() error {
 
 // receive handles one message: [envelope, empty frame,] request map.
 func (c *plainClient) receive(m *zmtp.Message) error {
-	last := m.Len() - 1
-	r, refusal := message.ParseRequest(m.Frame(last))
-	tag, fits := appendTag(c.tag[:0], m, r.ID)
+	first := requestFrame(m)
+	r, refusal := message.ParseRequest(m.Frame(first))
+	if first != m.Len()-1 {
+		refusal = message.Errorf(message.Malformed, "the request has %d frames; send one msgpack map, behind an empty frame if an envelope precedes it", m.Len()-first)
+	}
+	tag, fits := appendTag(c.tag[:0], m, first, r.ID)
 	c.tag = tag
 	if !fits {
 		refusal = message.Errorf(message.TooLarge, "the envelope in front of the request exceeds %d bytes", maxEnvelope)
@@ -63,22 +66,34 @@ func (c *plainClient) receive(m *zmtp.Message) error {
 // maxKeptBody is the largest buffer that a quiet plain link keeps for its next request.
 const maxKeptBody = 4 << 10
 
-// maxEnvelope bounds the frames in front of a request, since they are held
-// until the reply.
+// maxEnvelope bounds the frames in front of a request, each with two bytes for
+// its length, since they are held until the reply.
 const maxEnvelope = 1 << 10
 
-// appendTag packs what the reply needs: the count of envelope frames, each
-// with its length, and the id. It reports whether the envelope is small enough.
-func appendTag(dst []byte, m *zmtp.Message, id []byte) (tag []byte, fits bool) {
-	size := 0
+// requestFrame returns the index of the frame behind the envelope, which ends
+// with the first empty frame. Without one there is no envelope.
+func requestFrame(m *zmtp.Message) int {
 	for i := range m.Len() - 1 {
-		size += len(m.Frame(i))
+		if len(m.Frame(i)) == 0 {
+			return i + 1
+		}
 	}
-	if size > maxEnvelope {
+	return 0
+}
+
+// appendTag packs what the reply needs: the count of envelope frames, those
+// before the first one of the request, each with its length, and the id. It
+// reports whether the envelope is small enough.
+func appendTag(dst []byte, m *zmtp.Message, first int, id []byte) (tag []byte, fits bool) {
+	size := 0
+	for i := range first {
+		size += 2 + len(m.Frame(i))
+	}
+	if size > maxEnvelope || first > 255 {
 		return append(dst, 0), false
 	}
-	dst = append(dst, byte(m.Len()-1))
-	for i := range m.Len() - 1 {
+	dst = append(dst, byte(first))
+	for i := range first {
 		f := m.Frame(i)
 		dst = binary.BigEndian.AppendUint16(dst, uint16(len(f)))
 		dst = append(dst, f...)

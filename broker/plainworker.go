@@ -34,12 +34,15 @@ func (w *plainWorker) serve() error {
 
 // receive handles one answer: token, empty frame, reply map.
 func (w *plainWorker) receive(m *zmtp.Message) error {
-	if m.Len() < 2 || len(m.Frame(0)) != 8 {
+	if m.Len() < 3 || len(m.Frame(0)) != 8 || len(m.Frame(1)) != 0 {
 		return fmt.Errorf("%w: the answer of a REP worker does not carry its envelope", zmtp.ErrProtocol)
 	}
 	ref := dispatch.Ref{Token: binary.BigEndian.Uint64(m.Frame(0))}
-	reply, malformed := message.ParseReply(m.Frame(m.Len() - 1))
+	reply, malformed := message.ParseReply(m.Frame(2))
 	switch {
+	case m.Len() > 3:
+		e := message.Errorf(message.Malformed, "the worker's answer has %d frames; it must be one msgpack map", m.Len()-2)
+		w.worker.Outcome(ref, message.KindError, e.WithExecution(message.MaybeExecuted).Append(nil))
 	case malformed != nil:
 		w.worker.Outcome(ref, message.KindError, malformed.Append(nil))
 	case reply.Err != nil:

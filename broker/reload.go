@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/servicetools/servicetools/broker/config"
+	"github.com/servicetools/servicetools/broker/supervise"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -30,12 +32,16 @@ func (b *Broker) Reload() (*ReloadView, error) {
 	if b.config.Path == "" {
 		return nil, errors.New("the broker was started without a configuration file")
 	}
-	next, err := config.Read(b.config.Path)
+	next, err := config.Load(b.config.Path)
+	if err != nil {
+		return nil, err
+	}
+	added, err := b.newWorkers(next)
 	if err != nil {
 		return nil, err
 	}
 	v := &ReloadView{Applied: []string{}, Restart: []string{}}
-	for _, change := range config.Diff(b.applied, next) {
+	for _, change := range config.Diff(b.applied.Load(), next) {
 		name := change.Section + "." + change.Key
 		if change.Live {
 			v.Applied = append(v.Applied, name)
@@ -52,12 +58,40 @@ func (b *Broker) Reload() (*ReloadView, error) {
 			return nil, err
 		}
 	}
-	if next.Workers.NumWorkers != b.applied.Workers.NumWorkers && next.Workers.AutoStart {
-		if err := b.supervisor.Scale(next.Workers.NumWorkers); err != nil {
+	last := b.applied.Swap(next)
+	for _, spec := range added {
+		if _, err := b.supervisor.Add(spec, 1); err != nil {
+			return nil, fmt.Errorf("worker %s: %w", spec.Config, err)
+		}
+	}
+	if n := next.Workers.NumWorkers; b.config.Workers.AutoStart && n < last.Workers.NumWorkers {
+		if err := b.supervisor.Scale(n); err != nil {
 			return nil, err
 		}
 	}
-	b.applied = next
 	b.log.Info("configuration reloaded", "applied", v.Applied, "restart", v.Restart)
 	return v, nil
+}
+
+// newWorkers reads the workers of the configuration that do not run yet.
+func (b *Broker) newWorkers(next *Config) ([]supervise.Spec, error) {
+	if !b.config.Workers.AutoStart {
+		return nil, nil
+	}
+	running := make(map[string]bool)
+	for _, w := range b.supervisor.List() {
+		running[w.Config] = true
+	}
+	var added []supervise.Spec
+	for _, path := range workerFiles(next) {
+		if running[path] {
+			continue
+		}
+		spec, err := supervise.Read(next, path, b.backendPort())
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, spec)
+	}
+	return added, nil
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -51,12 +52,11 @@ func (s *service) stop() {
 
 // Assign implements dispatch.WorkerSink.
 func (s *service) Assign(a *dispatch.Assignment) uint64 {
-	ctx, cancel := s.ctx, context.CancelFunc(func() {})
-	if a.Timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, a.Timeout)
-	} else {
-		ctx, cancel = context.WithCancel(ctx)
+	timeout := a.Timeout
+	if timeout == 0 { // none
+		timeout = message.MaxTimeout
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	token, method := a.Token, string(a.Method)
 	body := append([]byte(nil), a.Body...)
 	s.mu.Lock()
@@ -77,13 +77,19 @@ func (s *service) forget(token uint64) {
 	delete(s.calls, token)
 }
 
-// answer runs one method and encodes what it returns.
-func (s *service) answer(ctx context.Context, name string, body []byte) (message.Kind, []byte) {
+// answer runs one method and encodes what it returns. A panic ends the call, not the broker.
+func (s *service) answer(ctx context.Context, name string, body []byte) (kind message.Kind, encoded []byte) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.broker.log.Error("a defect of the broker ended a call", "method", name, "panic", v, "stack", string(debug.Stack()))
+			kind, encoded = message.KindError, message.Errorf(message.HandlerPanic, "%s panicked; the stack is in the broker's log", name).Append(nil)
+		}
+	}()
 	result, err := s.run(ctx, name, body)
 	if err != nil {
 		return message.KindError, message.From(err).Append(nil)
 	}
-	encoded, err := encodeJSONNames(result)
+	encoded, err = encodeJSONNames(result)
 	if err != nil {
 		return message.KindError, message.Errorf(message.Internal, "encoding the answer of %s: %v", name, err).Append(nil)
 	}

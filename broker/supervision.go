@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
@@ -14,11 +15,11 @@ import (
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
 
-// newSupervisor makes the supervisor of this host's workers and, with
-// auto_start, adds those of the configuration.
-func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
+// superviseWorkers makes the supervisor of this host's workers and, with
+// auto_start, gives it those of the configuration.
+func (b *Broker) superviseWorkers() error {
 	cfg := b.config
-	s := supervise.New(supervise.Config{
+	b.supervisor = supervise.New(supervise.Config{
 		Script:   cfg.Workers.WorkerScriptPath,
 		Policy:   cfg.Supervise,
 		LogDir:   cfg.Logging.LogDir,
@@ -28,21 +29,30 @@ func (b *Broker) newSupervisor() (*supervise.Supervisor, error) {
 		Clone:    supervise.Cloner(cfg, b.backendPort()),
 	})
 	if err := b.lendKey(); err != nil {
-		return nil, err
+		return err
 	}
 	if !cfg.Workers.AutoStart {
-		return s, nil
+		return nil
 	}
-	for _, path := range cfg.Workers.WorkerConfigPaths[:min(cfg.Workers.NumWorkers, len(cfg.Workers.WorkerConfigPaths))] {
+	if _, err := os.Stat(cfg.Workers.WorkerScriptPath); err != nil {
+		return fmt.Errorf("worker_script_path: %w; build the worker, or give its path in [workers]", err)
+	}
+	for _, path := range workerFiles(cfg) {
 		spec, err := supervise.Read(cfg, path, b.backendPort())
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if _, err := s.Add(spec, 1); err != nil {
-			return nil, fmt.Errorf("worker %s: %w", path, err)
+		if _, err := b.supervisor.Add(spec, 1); err != nil {
+			return fmt.Errorf("worker %s: %w", path, err)
 		}
 	}
-	return s, nil
+	return nil
+}
+
+// workerFiles returns the configurations of the workers that cfg starts.
+func workerFiles(cfg *Config) []string {
+	paths := cfg.Workers.WorkerConfigPaths
+	return paths[:min(cfg.Workers.NumWorkers, len(paths))]
 }
 
 // lendKey makes the key that workers of this host use whose configuration names
@@ -65,7 +75,7 @@ func (b *Broker) drainWorker(ctx context.Context, id string) {
 	if !b.dispatcher.DrainWorker(id) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(0, b.config.Dispatch.DrainTimeout))
+	ctx, cancel := context.WithTimeout(ctx, b.drainTimeout())
 	defer cancel()
 	poll := time.NewTicker(tick)
 	defer poll.Stop()

@@ -18,12 +18,16 @@ type worker struct {
 	// worker is set by REGISTER. Owned by the link's read loop.
 	worker   *dispatch.Worker
 	register message.Register
+	refusal  *message.Error // why REGISTER was refused
 }
 
 // serve reads the link to its end. Only then is it known for sure which calls
 // were handed over.
 func (w *worker) serve() error {
 	err := w.link.Run(w.receive)
+	if w.refusal != nil {
+		return w.refusal
+	}
 	if w.worker != nil {
 		w.worker.Lost(w.link.Handed(), w.broker.evidence(&w.register, w.link, err))
 	}
@@ -60,6 +64,10 @@ func (w *worker) receive(m *zmtp.Message) error {
 			w.worker.SetCapacity(int(min(e.ID, message.MaxConcurrency)))
 		case message.KindRegister:
 			err = w.enlist(&e)
+			if w.refusal != nil {
+				w.Close(w.refusal)
+				return nil // an error would end the link before the peer has read why
+			}
 		case message.KindBye:
 			w.link.Finish()
 		}
@@ -70,7 +78,7 @@ func (w *worker) receive(m *zmtp.Message) error {
 	return nil
 }
 
-// enlist makes the worker known to the dispatcher.
+// enlist makes the worker known to the dispatcher, or sets refusal.
 func (w *worker) enlist(e *message.Envelope) error {
 	if w.worker != nil {
 		return fmt.Errorf("%w: a second REGISTER on one link", zmtp.ErrProtocol)
@@ -78,27 +86,21 @@ func (w *worker) enlist(e *message.Envelope) error {
 	if err := message.Unmarshal(e.Body, &w.register); err != nil {
 		return err
 	}
-	if refusal := w.register.Validate(); refusal != nil {
-		w.Close(refusal)
-		return refusal
+	if w.refusal = w.register.Validate(); w.refusal == nil {
+		w.worker, w.refusal = w.broker.dispatcher.Register(w.who.worker(&w.register, w))
 	}
-	enlisted, refusal := w.broker.dispatcher.Register(w.who.worker(&w.register, w))
-	if refusal != nil {
-		w.Close(refusal)
-		return refusal
-	}
-	w.worker = enlisted
 	return nil
 }
 
 // Registered implements dispatch.WorkerSink.
 func (w *worker) Registered(id string) {
+	applied := w.broker.applied.Load()
 	body := message.Marshal(&message.Registered{
 		Broker:      w.broker.instance,
 		Worker:      id,
 		BeatMillis:  w.broker.beat.Milliseconds(),
-		GraceMillis: w.broker.config.Dispatch.ClaimGrace.Milliseconds(),
-		MaxMessage:  int64(w.broker.config.Limits.MaxMessage),
+		GraceMillis: applied.Dispatch.ClaimGrace.Milliseconds(),
+		MaxMessage:  applied.Limits.MaxMessage,
 		Version:     version.String(),
 	})
 	w.send(&message.Envelope{Kind: message.KindRegistered, Body: body})
@@ -146,9 +148,9 @@ func (w *worker) Ack(count uint64) { w.send(&message.Envelope{Kind: message.Kind
 // Drain implements dispatch.WorkerSink.
 func (w *worker) Drain() { w.send(&message.Envelope{Kind: message.KindDrain}) }
 
-// Drained implements dispatch.WorkerSink. The worker leaves by itself once it
-// has the last ACK.
-func (w *worker) Drained() {}
+// Drained implements dispatch.WorkerSink. It tells the worker that no call is on
+// its way any more: those that crossed its CAPACITY 0 have been answered.
+func (w *worker) Drained() { w.Drain() }
 
 // Close implements dispatch.WorkerSink.
 func (w *worker) Close(reason *message.Error) {

@@ -128,6 +128,8 @@ func (c *call) expire() {
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue,
 			"the deadline passed while the call waited for one of this client's %d places in flight", s.maxCalls))
 	case c.state != stateFlying:
+	case !c.sent && !c.handed && s.link != nil:
+		s.endLocked(c, message.Errorf(message.DeadlineInQueue, "the deadline passed before the call could be sent"))
 	case !c.sent && !c.handed:
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue, "the deadline passed without a broker to send the call to: %v", s.outageLocked()))
 	case !c.sent:

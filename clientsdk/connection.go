@@ -37,6 +37,12 @@ var errNoAttached = fmt.Errorf("the peer did not answer ATTACH within %v: is thi
 func (s *session) connect(addr string) (attached bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(s.context, dialWait, errDialWait)
 	link, err := s.dial(ctx, addr)
+	if cause := context.Cause(ctx); err != nil && cause != nil { // net says only that it was cancelled
+		var step *StepError
+		if errors.As(err, &step) {
+			err = &StepError{Addr: step.Addr, Step: step.Step, Err: cause}
+		}
+	}
 	cancel()
 	if err != nil {
 		return false, err

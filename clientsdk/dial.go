@@ -46,9 +46,9 @@ func (cfg *config) dialer() (func(context.Context, string) (*zmtp.Link, error), 
 // advise adds to a failure to connect what to do about it.
 func advise(err error) error {
 	if advice := Advice(err); advice != "" {
-		return fmt.Errorf("clientsdk: %w; %s", err, advice)
+		return fmt.Errorf("%w; %s", err, advice)
 	}
-	return fmt.Errorf("clientsdk: %w", err)
+	return err
 }
 
 // Advice returns what a person can do about an error of Dial, or "".

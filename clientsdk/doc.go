@@ -8,4 +8,8 @@
 // one connection at a time. It reconnects by itself and resumes what was in
 // flight: a call ends exactly once, in a result or in an *Error whose code says
 // what happened and whose Execution says whether the method may have run.
+//
+// A call's encoded arguments are kept until its outcome is there, within the
+// bounds of WithMaxInFlight; calls beyond them wait for a place. A call costs no
+// goroutine and, its arguments and result apart, no allocation.
 package clientsdk

@@ -135,5 +135,5 @@ func (s *session) first(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return advise(s.outage)
+	return fmt.Errorf("clientsdk: %w", advise(s.outage))
 }

@@ -93,13 +93,9 @@ func (s *session) start(c *call, timeout time.Duration) *Error {
 	return nil
 }
 
-// batchHeadroom is what else may lie in the message that carries a call: the
-// link closes a batch once it has 64 KiB.
-const batchHeadroom = 64 << 10
-
 func (s *session) fitsMessageLocked(c *call) *Error {
-	limit := max(s.broker.MaxMessage-batchHeadroom, s.broker.MaxMessage/2)
-	if s.broker.MaxMessage == 0 || c.size() <= limit {
+	limit := s.broker.MaxMessage
+	if limit == 0 || c.size() <= limit {
 		return nil
 	}
 	return message.Errorf(message.TooLarge, "the call has %d bytes, the broker takes %d; send less, or a reference to the data", c.size(), limit)

@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
 # Installs the foreign ZeroMQ peers that the tests talk to. Where it cannot, it
-# says what is missing and fails, unless SERVICETOOLS_WITHOUT names the peer.
+# says what is missing and fails, unless SERVICETOOLS_WITHOUT names the peers.
 set -eu
-missing=()
-/usr/bin/python3 -c 'import zmq' 2>/dev/null || missing+=(python3-zmq)
-/usr/bin/python3 -c 'import msgpack' 2>/dev/null || missing+=(python3-msgpack)
+missing=() peers=()
+need() { # peer package check...
+  "${@:3}" >/dev/null 2>&1 && return
+  missing+=("$2")
+  case " ${peers[*]-} " in *" $1 "*) ;; *) peers+=("$1") ;; esac
+}
+need pyzmq python3-zmq /usr/bin/python3 -c 'import zmq'
+need pyzmq python3-msgpack /usr/bin/python3 -c 'import msgpack'
+need czmq pkg-config command -v pkg-config
+need czmq libczmq-dev pkg-config --exists libczmq libsodium
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -q || true
-  DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"
-  exit 0
+  DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}" && exit 0
 fi
-case ",${SERVICETOOLS_WITHOUT:-}," in
-  *,pyzmq,*) echo "NOT RUN: the tests with pyzmq peers (missing: ${missing[*]}; SERVICETOOLS_WITHOUT names pyzmq)" >&2 ;;
-  *) echo "the tests need ${missing[*]}: run 'apt-get install ${missing[*]}' as root, or set SERVICETOOLS_WITHOUT=pyzmq to run without those tests" >&2; exit 1 ;;
-esac
+for peer in "${peers[@]}"; do
+  case ",${SERVICETOOLS_WITHOUT:-}," in
+    *",$peer,"*) echo "NOT RUN: the tests with $peer (SERVICETOOLS_WITHOUT names it)" >&2 ;;
+    *) echo "the tests need ${missing[*]}: run 'apt-get install ${missing[*]}' as root, or set SERVICETOOLS_WITHOUT=$(IFS=,; echo "${peers[*]}") to go without" >&2
+       exit 1 ;;
+  esac
+done

@@ -32,8 +32,13 @@ type connection struct {
 	patient *time.Timer    // ends the link if no REGISTERED comes
 	beats   sync.WaitGroup // the heartbeat's goroutine
 	over    chan struct{}  // closed when the link has ended
+	pulse   *pulse         // static once REGISTERED has come
 
-	registered bool // owned by the read loop
+	// Owned by the read loop.
+	registered bool
+	busy       int // what REGISTER said
+
+	drained bool // DRAIN came: no CALL will. Guarded by Worker.mu
 }
 
 // dial connects and shakes hands.
@@ -92,6 +97,8 @@ func (k *connection) register() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays)
+	k.busy = r.Busy
+	w.joining = true
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
 }
 
@@ -105,6 +112,9 @@ func (k *connection) append(e *message.Envelope) {
 func (k *connection) receive(m *zmtp.Message) error {
 	var e message.Envelope
 	now := time.Now()
+	if k.registered && k.pulse.missed(now) {
+		return errStopped
+	}
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
@@ -140,7 +150,7 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 		}
 	case message.KindGrant:
 		if c := w.findLocked(e); c != nil && c.flow != nil {
-			c.flow.grant(e.Sequence)
+			k.grantLocked(c, e.Sequence)
 		}
 	case message.KindAck:
 		if !w.kept.ack(e.ID) {
@@ -148,6 +158,8 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 		}
 		w.pokeLocked()
 	case message.KindDrain:
+		k.drained = true
+		w.pokeLocked()
 		select {
 		case <-w.drainAsked:
 		default:
@@ -208,7 +220,12 @@ func (k *connection) beat(interval time.Duration) {
 	defer ticker.Stop()
 	for {
 		select {
-		case now := <-ticker.C:
+		case <-ticker.C: // its time is that before a stop
+			now := time.Now()
+			if !k.pulse.beat(now) {
+				k.link.Close(errStopped)
+				return
+			}
 			k.link.Beat(now, interval, missedBeats*interval)
 			k.worker.pool.trim()
 		case <-k.over:

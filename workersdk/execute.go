@@ -2,9 +2,11 @@ package workersdk
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/workersdk/method"
 )
 
 // Interceptor runs around the method of every call: it may look at the call,
@@ -37,10 +39,16 @@ func (w *Worker) execute(c *call) {
 func (w *Worker) begin(c *call) *message.Error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := time.Now()
+	if w.conn != nil && w.conn.pulse.missed(now) {
+		w.conn.link.Close(errStopped)
+		w.removeLocked(c)
+		w.strayLocked(c, errFenced)
+	}
 	switch {
 	case c.cause != nil:
 		return errNotRun
-	case !c.deadline.IsZero() && time.Now().After(c.deadline):
+	case !c.deadline.IsZero() && now.After(c.deadline):
 		return errExpired
 	case w.draining:
 		return errDraining
@@ -51,35 +59,46 @@ func (w *Worker) begin(c *call) *message.Error {
 
 // invoke runs the method behind the interceptors and puts its value in result.
 func (w *Worker) invoke(c *call, result *[]byte) *message.Error {
-	var ctx context.Context
-	var emit func([]byte) error
+	var ctx context.Context // made only for those who look at it
 	if c.method.TakesContext() || c.stream || len(w.interceptors) > 0 {
 		var cancel func()
 		ctx, cancel = w.context(c)
 		defer cancel()
-		if c.stream {
-			emit = func(item []byte) error { return w.emit(ctx, c, item) }
-		}
 	}
-	if len(w.interceptors) == 0 {
+	var emit method.Emit
+	if c.stream {
+		emit = func(item []byte) error { return w.emit(ctx, c, item) }
+	}
+	*result = append(*result, 0xc0) // nil, if an interceptor drops the method or its error
+	run := func(ctx context.Context) error {
 		value, err := c.method.Call(ctx, *c.body, emit, (*result)[:0], c.limit)
-		*result = value
 		if err != nil {
-			return w.coded(ctx, c, err)
+			value = append(value, 0xc0)
 		}
-		return nil
-	}
-	ran := false
-	next := func(ctx context.Context) error {
-		value, err := c.method.Call(ctx, *c.body, emit, (*result)[:0], c.limit)
-		*result, ran = value, err == nil
+		*result = value
 		return err
 	}
-	if err := w.intercepted(ctx, c, next); err != nil {
+	if err := w.intercepted(ctx, c, run); err != nil {
 		return w.coded(ctx, c, err)
 	}
-	if !ran {
-		*result = append((*result)[:0], 0xc0)
-	}
 	return nil
+}
+
+// intercepted runs the method behind all interceptors. A panic of one of them
+// is the call's.
+func (w *Worker) intercepted(ctx context.Context, c *call, run func(context.Context) error) (err error) {
+	if len(w.interceptors) == 0 {
+		return run(ctx)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = &method.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	info, next := c.describe(), run
+	for i := len(w.interceptors) - 1; i >= 0; i-- {
+		inner, interceptor := next, w.interceptors[i]
+		next = func(ctx context.Context) error { return interceptor(ctx, info, inner) }
+	}
+	return next(ctx)
 }

@@ -9,13 +9,13 @@ import (
 // Times of leaving, behind the drain timeout.
 const (
 	cancelWait = time.Second     // for methods to heed the end of their context
-	ackWait    = time.Second     // for the broker's last ACK
+	closeWait  = 2 * time.Second // for the broker's DRAIN and last ACK
 	byeWait    = 2 * time.Second // for the link to end
 )
 
 // leave drains the worker and ends its link: no new calls, first of all; then
-// what has not begun is handed back, what runs may finish, and the last
-// outcomes reach the broker before the good-bye does.
+// what has not begun is handed back, what runs may finish, and the good-bye
+// waits until the broker has the last outcome and gives out no call to us.
 func (w *Worker) leave(stop func()) {
 	w.mu.Lock()
 	w.draining = true
@@ -32,17 +32,19 @@ func (w *Worker) leave(stop func()) {
 	idle := func() bool { return len(w.calls)+len(w.claimed) == 0 }
 	if !w.await(w.cfg.DrainTimeout, idle) {
 		w.mu.Lock()
-		w.log.Warn("the drain timeout is over; the calls that still run are cancelled", "calls", len(w.calls)+len(w.claimed))
-		for _, c := range w.calls {
-			c.stopLocked(errLeaving)
-		}
-		for _, c := range w.claimed {
+		late := w.openLocked()
+		for _, c := range late {
 			c.stopLocked(errLeaving)
 		}
 		w.mu.Unlock()
+		w.log.Warn("the drain timeout is over; the calls that still run are cancelled", "calls", len(late))
 	}
 	w.await(cancelWait, func() bool { return idle() && w.strays == 0 })
-	w.await(ackWait, func() bool { return len(w.kept.list) == 0 })
+	// Calls may still be on their way to us, and are handed back as they come.
+	// The broker's DRAIN says that there are none.
+	w.await(closeWait, func() bool {
+		return len(w.kept.list) == 0 && !w.joining && (w.conn == nil || w.conn.drained)
+	})
 	w.mu.Lock()
 	w.leaving = true
 	k := w.conn

@@ -107,6 +107,10 @@ func TestCommands_initCheckRun(t *testing.T) {
 		t.Errorf("check: got %v\n%s", err, out)
 	}
 
+	if cfg, err := LoadConfig(file); err != nil || cfg.Name != "lab" || cfg.Key.IsZero() || cfg.ServerKey != server.Public {
+		t.Errorf("LoadConfig: got %+v, %v", cfg, err)
+	}
+
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	var log *syncBuffer

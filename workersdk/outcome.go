@@ -66,7 +66,7 @@ func (k *kept) drop(n int) {
 	k.whole = max(0, k.whole-n)
 }
 
-// moveLocked begins a link to another broker and returns what it has to be
+// move begins a link to another broker and returns what it has to be
 // told: the outcomes that can be told to one that did not give out the calls.
 func (k *kept) move() []outcome {
 	told := k.list[:0]

@@ -89,6 +89,7 @@ func TestWorker_restartedBrokerIsToldOfCalls(t *testing.T) {
 		}
 		claimed[e.Origin.Number] = true
 	}
+	p.want(message.KindCapacity, 4)
 	if !claimed[2] || !claimed[3] {
 		t.Errorf("claimed %v", claimed)
 	}
@@ -185,6 +186,8 @@ func TestWorker_streamSurvivesARestart(t *testing.T) {
 	if e := p.next(); e.Kind != message.KindProgress || e.Flags&message.FlagClaim == 0 {
 		t.Fatalf("got %v", e.Kind)
 	}
+	p.want(message.KindCapacity, 4)
+	p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 16}) // the caller is back
 	for i := uint64(4); i < 20; i++ {
 		if e := p.next(); e.Kind != message.KindPart || e.Sequence != i || e.Origin != origin(1) || e.Body[0] != byte(i) {
 			t.Fatalf("got %v %d, want part %d again", e.Kind, e.Sequence, i)
@@ -254,6 +257,28 @@ func TestWorker_drainOnStop(t *testing.T) {
 		t.Errorf("got %v", e)
 	}
 	p.closed()
+	w.gone()
+}
+
+// Calls that cross the worker's CAPACITY 0 never ran: they are handed back
+// until the broker says that no more will come.
+func TestWorker_drainHandsBackCallsOnTheirWay(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	b.mute = true
+	w := start(t, b, newLab(), nil)
+	p := b.worker()
+	p.call(1, "add", 1, 1)
+	p.result(1)
+	w.stop()
+	p.want(message.KindCapacity, 0)
+	p.call(2, "add", 1, 1)
+	if e := p.failure(2); e.Code != message.ShuttingDown || e.Execution() != message.NotExecuted {
+		t.Errorf("got %v", e)
+	}
+	p.send(message.Envelope{Kind: message.KindDrain})
+	p.send(message.Envelope{Kind: message.KindAck, ID: 2})
+	p.want(message.KindBye, 0)
 	w.gone()
 }
 

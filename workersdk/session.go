@@ -24,24 +24,39 @@ func (k *connection) attach(e *message.Envelope) error {
 	}
 	k.registered = true
 	k.patient.Stop()
+	interval := message.Beat(r.BeatMillis)
+	k.pulse = newPulse(missedBeats * interval)
+	k.beats.Go(func() { k.beat(interval) })
 	w := k.worker
+	fenced, claimed := w.serve(k, &r)
+	if r.MaxMessage > int64(w.cfg.MaxMessage) {
+		w.log.Warn("the broker sends larger calls than this worker takes: raise max_message in [limits]",
+			"broker", r.MaxMessage, "worker", w.cfg.MaxMessage)
+	}
+	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.ID(), "methods", len(w.table.Methods()),
+		"concurrency", w.cfg.Concurrency, "claimed", claimed, "fenced", fenced, "broker_version", r.Version)
+	return nil
+}
+
+// serve begins to use a link, and returns what became of the open calls.
+func (w *Worker) serve(k *connection, r *message.Registered) (fenced, claimed int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	strays := w.strays
 	if r.Broker == w.broker {
 		w.fenceLocked()
 	} else {
 		w.claimLocked(k)
 	}
-	w.broker, w.conn = r.Broker, k
+	w.broker, w.conn, w.joining = r.Broker, k, false
 	w.resultLimit = w.cfg.MaxMessage
 	if r.MaxMessage > 0 {
 		w.resultLimit = int(min(int64(w.resultLimit), r.MaxMessage))
 	}
-	w.resultLimit = max(w.resultLimit, minMessage) - envelopeRoom
 	if r.Worker != "" {
 		w.id = r.Worker
 	}
-	if w.draining || w.strays > 0 {
+	if w.draining || k.busy > 0 { // else the slots that REGISTER announced would stay taken
 		w.capacityLocked()
 	}
 	for _, c := range w.parked {
@@ -49,11 +64,7 @@ func (k *connection) attach(e *message.Envelope) error {
 	}
 	w.parked = nil
 	w.pokeLocked()
-	interval := message.Beat(r.BeatMillis)
-	k.beats.Go(func() { k.beat(interval) })
-	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.id, "methods", len(w.table.Methods()),
-		"concurrency", w.cfg.Concurrency, "claimed", len(w.claimed), "broker_version", r.Version)
-	return nil
+	return w.strays - strays, len(w.claimed)
 }
 
 // detach takes a link out of service. Calls that have not begun wait for the
@@ -61,6 +72,8 @@ func (k *connection) attach(e *message.Envelope) error {
 func (w *Worker) detach(k *connection) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.joining = false
+	w.pokeLocked()
 	if w.conn == k {
 		w.conn = nil
 		w.parked = w.pool.withdraw()
@@ -70,10 +83,8 @@ func (w *Worker) detach(k *connection) {
 // fenceLocked gives up all calls and outcomes: the same broker did so when the
 // last link ended.
 func (w *Worker) fenceLocked() {
-	for _, c := range w.calls {
-		w.strayLocked(c, errFenced)
-	}
-	for _, c := range w.claimed {
+	for _, c := range w.openLocked() {
+		w.removeLocked(c)
 		w.strayLocked(c, errFenced)
 	}
 	w.kept.drop(len(w.kept.list))
@@ -85,6 +96,30 @@ func (w *Worker) claimLocked(k *connection) {
 	for _, o := range w.kept.move() {
 		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, Body: *o.body})
 	}
+	open := w.openLocked()
+	clear(w.claimed)
+	for _, c := range open {
+		// A cancelled call has nobody who asks for it, and items of a stream
+		// that were given up cannot be sent again.
+		delete(w.calls, c.token)
+		twice := w.claimed[c.origin] != nil
+		if !c.known || twice || c.cause != nil || c.flow != nil && c.flow.lossy {
+			w.strayLocked(c, errOrphaned)
+			continue
+		}
+		c.claimed = true
+		w.claimed[c.origin] = c
+		e := c.head(message.KindProgress)
+		e.Flags |= message.FlagClaim
+		k.append(&e)
+		if c.flow != nil {
+			c.flow.paused = true
+		}
+	}
+}
+
+// openLocked lists the calls whose outcome somebody may want.
+func (w *Worker) openLocked() []*call {
 	open := make([]*call, 0, len(w.calls)+len(w.claimed))
 	for _, c := range w.calls {
 		open = append(open, c)
@@ -92,26 +127,11 @@ func (w *Worker) claimLocked(k *connection) {
 	for _, c := range w.claimed {
 		open = append(open, c)
 	}
-	for _, c := range open {
-		// A cancelled call has nobody who asks for it, and items of a stream
-		// that were given up cannot be sent again.
-		if !c.known || c.cause != nil || c.flow != nil && c.flow.lossy {
-			w.strayLocked(c, errOrphaned)
-			continue
-		}
-		w.removeLocked(c)
-		c.claimed = true
-		w.claimed[c.origin] = c
-		e := c.head(message.KindProgress)
-		e.Flags |= message.FlagClaim
-		k.append(&e)
-		k.replayLocked(c)
-	}
+	return open
 }
 
-// strayLocked fences c: from now on nobody wants its outcome.
+// strayLocked fences c, which is no longer open: from now on nobody wants its outcome.
 func (w *Worker) strayLocked(c *call, cause *message.Error) {
-	w.removeLocked(c)
 	c.fenced = true
 	c.stopLocked(cause)
 	if c.running {

@@ -22,6 +22,7 @@ type flow struct {
 	parts   [][]byte      // the last ones before next, which the client may not have seen
 	bytes   int           // of parts
 	lossy   bool          // parts were given up
+	paused  bool          // claimed: until the caller has asked the new broker for the call
 }
 
 func newFlow() *flow {
@@ -30,11 +31,9 @@ func newFlow() *flow {
 
 // grant moves the window and forgets the items that the client has consumed.
 func (f *flow) grant(window uint64) {
-	if window <= f.window {
-		return
-	}
-	f.window = window
-	for len(f.parts) > 0 && f.next-uint64(len(f.parts))+initialWindow < window {
+	f.paused = false
+	f.window = max(f.window, window)
+	for len(f.parts) > 0 && f.next-uint64(len(f.parts))+initialWindow < f.window {
 		f.bytes -= len(f.parts[0])
 		f.parts[0] = nil
 		f.parts = f.parts[1:]
@@ -65,7 +64,7 @@ func (w *Worker) emit(ctx context.Context, c *call, item []byte) error {
 			defer w.mu.Unlock()
 			return c.cause
 		}
-		if f := c.flow; f.next < f.window {
+		if f := c.flow; !f.paused && f.next < f.window {
 			defer w.mu.Unlock()
 			if w.conn != nil {
 				e := c.head(message.KindPart)
@@ -87,9 +86,13 @@ func (w *Worker) emit(ctx context.Context, c *call, item []byte) error {
 	}
 }
 
-// replayLocked sends a claimed stream's items again, for the new broker.
-func (k *connection) replayLocked(c *call) {
-	if c.flow == nil {
+// grantLocked moves the window of a stream. The first GRANT for a claimed one
+// says that the new broker waits for its items: those that the client may not
+// have seen are sent again.
+func (k *connection) grantLocked(c *call, window uint64) {
+	again := c.flow.paused
+	c.flow.grant(window)
+	if !again {
 		return
 	}
 	for i, item := range c.flow.parts {

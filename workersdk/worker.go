@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"sync"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -33,6 +32,7 @@ type Worker struct {
 	id      string                   // in force at the broker
 	broker  message.SessionID        // the last one that registered us; zero = none yet
 	conn    *connection              // registered and alive, else nil
+	joining bool                     // REGISTER is sent and not yet answered
 	calls   map[uint64]*call         // by token: those of the present or the last link
 	claimed map[message.Origin]*call // those taken over from an earlier broker
 	parked  []*call                  // not started when the link was lost; also in calls or claimed
@@ -136,20 +136,4 @@ func (w *Worker) pokeLocked() {
 	case w.changed <- struct{}{}:
 	default:
 	}
-}
-
-// intercepted runs next behind all interceptors. A panic of one of them is the
-// call's.
-func (w *Worker) intercepted(ctx context.Context, c *call, next func(context.Context) error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &method.PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	info := c.describe()
-	for i := len(w.interceptors) - 1; i >= 0; i-- {
-		inner, interceptor := next, w.interceptors[i]
-		next = func(ctx context.Context) error { return interceptor(ctx, info, inner) }
-	}
-	return next(ctx)
 }

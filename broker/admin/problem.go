@@ -17,12 +17,17 @@ import (
 type Problem struct {
 	Step   string // the part that failed, such as "server key"
 	What   string // what happened
-	Remedy string // what to do about it
+	Remedy string // what to do about it; empty when What says it
 	Err    error  // the cause
 }
 
 // Error returns what happened and the remedy, on one line.
-func (p *Problem) Error() string { return p.What + ": " + p.Remedy }
+func (p *Problem) Error() string {
+	if p.Remedy == "" {
+		return p.What
+	}
+	return p.What + ": " + p.Remedy
+}
 
 // Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.Err }
@@ -46,9 +51,8 @@ func Explain(t Target, err error) error {
 	case message.Unauthorized:
 		return &Problem{Step: "role", What: answer.Message,
 			Remedy: "use an admin key; certtool generate --path DIR --users admin makes one", Err: err}
-	case message.NoSuchMethod:
-		return &Problem{Step: "versions", What: answer.Message,
-			Remedy: "the broker is of another version than this command; install the same", Err: err}
+	case message.BadArgs, message.NoSuchMethod:
+		return &Problem{Step: "call", What: answer.Message, Err: err}
 	}
 	return err
 }

@@ -2,6 +2,8 @@ package command
 
 import (
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,6 +17,8 @@ reclaiming (it waits for the worker that ran it before the broker was restarted)
 Example:
    broker calls --config server.ini --watch
    broker calls --config server.ini --method word_count --state queued -o json`
+
+var callStates = []string{"queued", "running", "joined", "reclaiming"}
 
 func callsCommand() *cli.Command {
 	return &cli.Command{
@@ -33,6 +37,9 @@ func callsCommand() *cli.Command {
 			}
 			if c.Int("limit") < 1 {
 				return usagef("--limit must be 1 or more")
+			}
+			if state := c.String("state"); c.IsSet("state") && !slices.Contains(callStates, state) {
+				return usagef("--state %q is not %s", state, strings.Join(callStates, ", "))
 			}
 			filter := map[string]any{"limit": c.Int("limit")}
 			for _, name := range []string{"method", "worker", "state"} {

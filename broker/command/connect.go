@@ -46,9 +46,9 @@ func target(c *cli.Context) (admin.Target, error) {
 	case file != "" && given:
 		return admin.Target{}, usagef("--config says all that --server, --cert and --server-key would: leave one or the other away")
 	case file != "":
-		cfg, err := config.Read(file)
+		cfg, err := loadConfig(c, config.Read)
 		if err != nil {
-			return admin.Target{}, badConfig(err)
+			return admin.Target{}, err
 		}
 		return targetOf(cfg)
 	case server == "":

@@ -49,6 +49,10 @@ func doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	var usage *usageError
+	if _, err := target(c); errors.As(err, &usage) {
+		return err
+	}
 	e := &examination{}
 	e.broker(c)
 	return e.report(c.App.Writer, asJSON)
@@ -151,20 +155,15 @@ const maxSkew = 2 * time.Second
 // answers examines what a broker that was reached says of itself.
 func (e *examination) answers(ctx context.Context, t admin.Target, client *admin.Client) {
 	var ping struct {
-		Version string    `json:"version"`
-		Time    time.Time `json:"time"`
+		Version string `json:"version"`
+		Time    string `json:"time"` // RFC 3339
 	}
 	began := time.Now()
 	if err := e.ask(ctx, t, client, "broker.ping", &ping); err != nil {
 		e.problem("call", exitCode(err), err)
 		return
 	}
-	took := time.Since(began)
-	if skew := ping.Time.Sub(began.Add(took / 2)).Round(time.Millisecond); skew.Abs() > maxSkew+took {
-		e.note("clock", "set both by NTP, to read their logs together", "the broker's is %v off this host's", skew)
-	} else {
-		e.ok("clock", "%v off, answered in %v", skew, took.Round(time.Microsecond))
-	}
+	e.clock(ping.Time, began, time.Since(began))
 	if ours := version.String(); ping.Version != ours {
 		e.note("versions", "install the same, if a command is refused", "the broker is %s, this command %s", ping.Version, ours)
 	} else {
@@ -195,6 +194,22 @@ func (e *examination) answers(ctx context.Context, t admin.Target, client *admin
 		return
 	}
 	e.workers(workers)
+}
+
+// clock compares the broker's time with this host's. The answer took some
+// time to come, half of it on the way back.
+func (e *examination) clock(text string, asked time.Time, took time.Duration) {
+	theirs, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		e.note("clock", "install the same version on both hosts", "the broker's time, %.40q, cannot be read", text)
+		return
+	}
+	skew := theirs.Sub(asked.Add(took / 2)).Round(time.Millisecond)
+	if skew.Abs() > maxSkew+took {
+		e.note("clock", "set both by NTP, to read their logs together", "the broker's is %v off this host's", skew)
+		return
+	}
+	e.ok("clock", "%v off, answered in %v", skew, took.Round(time.Microsecond))
 }
 
 // ask runs one of the broker's methods.

@@ -119,11 +119,3 @@ func size(bytes int64) string {
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[unit])
 }
-
-// short cuts an id to what tells it from the others of a list.
-func short(id string, n int) string {
-	if len(id) > n {
-		return id[:n]
-	}
-	return id
-}

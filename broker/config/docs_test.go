@@ -95,7 +95,7 @@ func column(on bool, text string) string {
 func sentence(field, comment string) string {
 	s := strings.TrimPrefix(comment, field+" ")
 	s = strings.TrimPrefix(s, "is ")
-	s = strings.TrimSpace(strings.ReplaceAll(s, ".;", ";"))
+	s = strings.TrimSpace(strings.NewReplacer(".;", ";", "..", ".").Replace(s))
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 

@@ -15,11 +15,15 @@ func (c *Config) ListenLimits() zmtp.ListenLimits {
 	}
 }
 
+// envelopeRoom is what a link takes above the largest body: its envelope, and
+// others of the same batch.
+const envelopeRoom = 64 << 10
+
 // LinkLimits returns what bounds one connection.
 func (c *Config) LinkLimits() zmtp.Limits {
 	return zmtp.Limits{
 		HandshakeWait: c.Security.HandshakeTimeout,
-		MaxMessage:    int(c.Limits.MaxMessage),
+		MaxMessage:    int(c.Limits.MaxMessage) + envelopeRoom,
 		MaxFrames:     c.Limits.MaxFrames,
 		AssemblyWait:  c.Limits.AssemblyTimeout,
 		MaxPending:    int(c.Limits.SlowPeerBytes),

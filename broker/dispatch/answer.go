@@ -1,12 +1,19 @@
 package dispatch
 
-import "github.com/servicetools/servicetools/wire/message"
+import (
+	"slices"
+	"time"
 
-// A worker is told how many outcomes have come when so many wait, or with the
-// next Tick.
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// A worker is told how many outcomes have come a little later than it could be:
+// what it was not told it keeps, and can give to the broker's successor if the
+// broker dies before the client has got the outcome.
 const (
-	ackOutcomes = 64
-	ackSize     = 256 << 10
+	ackLag  = instant(250 * time.Millisecond) // this long at least, and twice that at most, unless
+	ackKeep = 1024                            // twice as many wait: then all but so many are told, or
+	ackSize = 1 << 20                         // so many bytes wait, or the worker drains: then all are
 )
 
 // Outcome takes a worker's answer: kind is KindResult or KindError. An answer to a
@@ -80,6 +87,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	if leaving && !w.draining {
 		w.draining = true
 		d.shutLocked(w, d.clock())
+		w.ackLocked(w.answered)
 	}
 	back := leaving && c != nil && c.session != nil
 	switch {
@@ -113,21 +121,39 @@ func (w *Worker) noteLocked(size int) {
 	}
 	w.answered++
 	w.ackBytes += size
-	if w.answered-w.acked >= ackOutcomes || w.ackBytes >= ackSize {
-		w.ackLocked()
-	} else if !w.ackPending {
+	switch {
+	case w.draining || w.ackBytes >= ackSize:
+		w.ackLocked(w.answered)
+	case w.answered-w.acked >= 2*ackKeep:
+		w.ackLocked(w.answered - ackKeep)
+	}
+	if w.acked != w.answered && !w.ackPending {
 		w.ackPending = true
 		w.d.unacked = append(w.d.unacked, w)
 	}
 }
 
-// ackLocked acknowledges all that has come. It leaves w in Dispatcher.unacked,
-// where the next Tick may find nothing to do.
-func (w *Worker) ackLocked() {
-	if w.acked != w.answered && !w.gone {
-		w.acked, w.ackBytes = w.answered, 0
-		w.sink.Ack(w.answered)
+// ackLocked tells the worker that count outcomes have come.
+func (w *Worker) ackLocked(count uint64) {
+	if count > w.acked && !w.gone {
+		w.acked, w.ackBytes = count, 0
+		w.sink.Ack(count)
 	}
+}
+
+// ackTurnLocked acknowledges what has come before the turn before, if it is
+// time for the next one.
+func (d *Dispatcher) ackTurnLocked(now instant) {
+	if now < d.nextAck {
+		return
+	}
+	d.nextAck = now + ackLag
+	d.unacked = slices.DeleteFunc(d.unacked, func(w *Worker) bool {
+		w.ackLocked(w.ripe)
+		w.ripe = w.answered
+		w.ackPending = w.acked != w.answered && !w.gone
+		return !w.ackPending
+	})
 }
 
 // Lost says that the worker's connection is gone. handed is the stream offset

@@ -49,37 +49,38 @@ func (d *Dispatcher) requeueLocked(c *call, now instant) {
 // feedLocked gives w calls while it has a free slot and its pool has any.
 func (d *Dispatcher) feedLocked(w *Worker) {
 	p := w.pool
-	for w.free() && p.waiting.len() > 0 {
-		mb := p.waiting.head()
-		c := mb.method.head()
+	if w.free() && p.waiting.len() > 0 {
 		now := d.clock()
-		if c.deadline.passed(now) {
-			d.expireCallLocked(c)
-			continue
+		for c, mb := d.nextLocked(p, now); c != nil; c, mb = d.nextLocked(p, now) {
+			d.assignLocked(c, w, mb, now)
+			if !w.free() {
+				break
+			}
 		}
-		d.leaveLocked(c)
-		d.assignLocked(c, w, mb, now)
 	}
 	p.place(w)
 }
 
 // feedPoolLocked lets the workers of p take what its methods have queued.
 func (d *Dispatcher) feedPoolLocked(p *pool) {
+	for w, _ := p.least(); w != nil && p.waiting.len() > 0; w, _ = p.least() {
+		d.feedLocked(w)
+	}
+}
+
+// nextLocked takes the call whose turn it is out of the queues of p's methods,
+// or returns nil when they are empty. Those that are too late end on the way.
+func (d *Dispatcher) nextLocked(p *pool, now instant) (*call, *member) {
 	for p.waiting.len() > 0 {
-		w, _ := p.least()
-		if w == nil {
-			return
-		}
 		mb := p.waiting.head()
 		c := mb.method.head()
-		now := d.clock()
-		if c.deadline.passed(now) {
-			d.expireCallLocked(c)
-			continue
+		if !c.deadline.passed(now) {
+			d.leaveLocked(c)
+			return c, mb
 		}
-		d.leaveLocked(c)
-		d.assignLocked(c, w, mb, now)
+		d.expireCallLocked(c)
 	}
+	return nil, nil
 }
 
 // assignLocked hands c, which is nowhere, to a worker with a free slot.

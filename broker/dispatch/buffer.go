@@ -3,14 +3,17 @@ package dispatch
 import "math/bits"
 
 const (
-	minBuffer   = 6       // the smallest buffer is 1<<6 bytes
-	maxBuffer   = 16      // larger ones than 1<<16 bytes are left to the garbage collector
-	keepBuffers = 4 << 20 // bytes of free buffers kept for each size
+	minBuffer = 6  // the smallest buffer is 1<<6 bytes
+	maxBuffer = 21 // larger ones than 1<<21 bytes are left to the garbage collector
 )
 
-// buffers recycles bodies by powers of two. Guarded by Dispatcher.mu.
+// buffers recycles bodies by powers of two. What it holds follows what is used:
+// trim gives back what lay idle since the last one. Guarded by Dispatcher.mu.
 type buffers struct {
-	free [maxBuffer - minBuffer + 1][][]byte
+	classes [maxBuffer - minBuffer + 1]struct {
+		free [][]byte
+		idle int // the fewest that were free since the last trim
+	}
 }
 
 // copy returns a buffer with the content of b; nil for an empty one.
@@ -18,27 +21,39 @@ func (p *buffers) copy(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
 	}
-	class := max(bits.Len(uint(len(b)-1)), minBuffer)
-	if class > maxBuffer {
+	size := max(bits.Len(uint(len(b)-1)), minBuffer)
+	if size > maxBuffer {
 		return append([]byte(nil), b...)
 	}
-	free := &p.free[class-minBuffer]
-	if n := len(*free); n > 0 {
-		buf := (*free)[n-1]
-		*free = (*free)[:n-1]
-		return append(buf, b...)
+	class := &p.classes[size-minBuffer]
+	n := len(class.free)
+	if n == 0 {
+		return append(make([]byte, 0, 1<<size), b...)
 	}
-	return append(make([]byte, 0, 1<<class), b...)
+	buf := class.free[n-1]
+	class.free = class.free[:n-1]
+	class.idle = min(class.idle, n-1)
+	return append(buf, b...)
 }
 
 // release takes back a buffer that copy returned.
 func (p *buffers) release(b []byte) {
-	class := bits.Len(uint(cap(b))) - 1
-	if class < minBuffer || class > maxBuffer || cap(b) != 1<<class {
+	size := bits.Len(uint(cap(b))) - 1
+	if size < minBuffer || size > maxBuffer || cap(b) != 1<<size {
 		return
 	}
-	free := &p.free[class-minBuffer]
-	if len(*free) < max(keepBuffers>>class, 64) {
-		*free = append(*free, b[:0])
+	class := &p.classes[size-minBuffer]
+	class.free = append(class.free, b[:0])
+}
+
+// trim drops a part of the buffers that nobody needed since the last trim, so
+// that the memory of a burst is given back within seconds after it.
+func (p *buffers) trim() {
+	for i := range p.classes {
+		class := &p.classes[i]
+		keep := len(class.free) - (class.idle+3)/4
+		clear(class.free[keep:])
+		class.free = class.free[:keep]
+		class.idle = keep
 	}
 }

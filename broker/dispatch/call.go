@@ -25,8 +25,7 @@ func (s state) String() string { return stateNames[s] }
 // call is one call from Submit until its outcome is acknowledged. It is
 // recycled. Everything is guarded by Dispatcher.mu.
 type call struct {
-	state   state
-	refused bool // never accepted: it exists only to carry the refusal
+	state state
 
 	// What was asked.
 	session    *Session // nil once the session is forgotten: the call is an orphan
@@ -163,7 +162,7 @@ func (c *call) expireLocked(d *Dispatcher, now instant) {
 	case c.state == reclaiming:
 		d.lostClaimLocked(c, now)
 	case c.state == queued && !c.method.served():
-		d.failLocked(c, d.noWorkerLocked(c.method))
+		d.failLocked(c, d.noWorkerLocked(c))
 	default:
 		d.armLocked(c, now)
 	}

@@ -57,6 +57,9 @@ func (d *Dispatcher) bindLocked(c *call, a *assignment, now instant) {
 	c.assigned, a.call = a, c
 	d.stats.Reclaimed++
 	d.armLocked(c, now)
+	if c.stream { // now the worker may send again what the client has not consumed
+		a.worker.sink.Grant(a.ref(), c.window)
+	}
 }
 
 // reclaimLocked looks for the worker that runs a resubmitted call, which is
@@ -64,6 +67,7 @@ func (d *Dispatcher) bindLocked(c *call, a *assignment, now instant) {
 // until the grace after the start is over.
 func (d *Dispatcher) reclaimLocked(c *call, now instant) {
 	d.enterLocked(c, reclaiming)
+	c.follows = false
 	if d.reclaiming[c.origin] != nil { // another key's call under the same session name: it has no claim
 		d.lostClaimLocked(c, now)
 		return

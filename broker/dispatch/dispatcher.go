@@ -33,7 +33,8 @@ type Dispatcher struct {
 	// method, pool, domain and client.
 	mu       sync.Mutex
 	limits   Limits
-	draining bool
+	draining bool // takes no new call, except of the broker's own methods
+	drained  bool // takes no new call at all
 
 	clients  map[string]*client
 	sessions map[sessionName]*Session
@@ -45,7 +46,8 @@ type Dispatcher struct {
 	hints    int     // suggestions of near names made since the last Tick
 	catchAll *pool   // plain workers, which serve what nobody else does
 	workers  map[string]*Worker
-	unacked  []*Worker // workers whose outcomes are to be acknowledged by the next Tick
+	unacked  []*Worker // workers with outcomes to be acknowledged
+	nextAck  instant   // when their next turn is
 
 	assignments assignments
 	wheel       wheel
@@ -122,15 +124,12 @@ func (d *Dispatcher) Tick() {
 	for t := d.wheel.turn(now); t != nil; t = d.wheel.turn(now) {
 		t.owner.expireLocked(d, now)
 	}
-	for _, w := range d.unacked {
-		w.ackPending = false
-		w.ackLocked()
-	}
-	clear(d.unacked)
-	d.unacked = d.unacked[:0]
+	d.ackTurnLocked(now)
 	d.kept.trim(now, d.limits.KeepBytes)
 	d.stored.trim(now, d.limits.KeepBytes)
-	d.rate.turn(now, d.stats.Succeeded+d.stats.Failed)
+	if d.rate.turn(now, d.stats.Succeeded+d.stats.Failed) {
+		d.buffers.trim()
+	}
 }
 
 // SetLimits replaces the limits; zero fields stand for the defaults. Calls that
@@ -148,7 +147,8 @@ func (d *Dispatcher) Limits() Limits {
 	return d.limits
 }
 
-// BeginDrain refuses new calls with shutting_down from now on.
+// BeginDrain refuses new calls with shutting_down from now on, except those of
+// the broker's own methods: an operator wants to see what is left.
 func (d *Dispatcher) BeginDrain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,12 +162,20 @@ func (d *Dispatcher) Idle() bool {
 	return d.stats.Queued+d.stats.Running == 0
 }
 
+// Settled reports whether, besides, all outcomes have been acknowledged. A client
+// that is away does not acknowledge: wait for it no longer than for a reader.
+func (d *Dispatcher) Settled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held.calls == 0
+}
+
 // EndDrain ends what BeginDrain did not see finish: what was never handed over
 // in shutting_down, the rest in connection_lost.
 func (d *Dispatcher) EndDrain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.draining = true
+	d.draining, d.drained = true, true
 	var rest []*call
 	d.eachCallLocked(func(c *call) { rest = append(rest, c) })
 	for _, c := range rest {

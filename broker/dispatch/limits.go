@@ -22,7 +22,7 @@ type Limits struct {
 // StreamWindow is how many items of a stream a worker may send before the first
 // GRANT. A client's GRANT names the number of items it has consumed plus
 // StreamWindow; what lies below the consumed count is forgotten.
-const StreamWindow = 64
+const StreamWindow = 16
 
 // withDefaults returns l with its zero fields filled in.
 func (l Limits) withDefaults() Limits {

@@ -271,3 +271,17 @@ func TestLost_requeuedInOrder(t *testing.T) {
 	next := w.serve(8, "echo")
 	next.has("1/1", "2/1", "3/1", "4/1", "5/1", "6/1", "7/1", "8/1")
 }
+
+func TestDrain_brokerStillAnswersOperators(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "broker.status")
+	c := w.client("k")
+	w.d.BeginDrain()
+	c.call("broker.status")
+	s.answer(0, "x")
+	c.got("1=x")
+	w.d.EndDrain()
+	c.call("broker.status")
+	w.check()
+	c.got("1=x", "2:shutting_down/no")
+}

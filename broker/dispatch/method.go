@@ -1,6 +1,9 @@
 package dispatch
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -142,6 +145,9 @@ func (d *Dispatcher) findLocked(name []byte, by *ClientConfig, now instant) (*me
 	m := d.methods[string(name)]
 	switch {
 	case m != nil && !by.may(m), m == nil && by.May != nil && !by.May(string(name)):
+		if bytes.HasPrefix(name, []byte(message.ReservedPrefix)) {
+			return nil, message.Errorf(message.Unauthorized, "only a key of role admin may call %q", name)
+		}
 		return nil, message.Errorf(message.Unauthorized,
 			"the key may not call method %q; add it to the methods of the key's file", name)
 	case m == nil && d.catchAll.open == 0 && now >= d.reserve.add(d.limits.NoWorkerGrace),
@@ -211,7 +217,11 @@ func (d *Dispatcher) describeLocked(info *message.Method) *method {
 	return m
 }
 
-// aliasLocked makes name another name of m, unless it names something already.
+// maxNames bounds the names of one method: they add up over registrations.
+const maxNames = 4 * message.MaxAliases
+
+// aliasLocked makes name another name of m, unless it names something already
+// or m has too many.
 func (d *Dispatcher) aliasLocked(m *method, name string) {
 	if name == m.info.Name {
 		return
@@ -222,10 +232,8 @@ func (d *Dispatcher) aliasLocked(m *method, name string) {
 		}
 		d.absorbLocked(m, o)
 	}
-	for _, have := range m.info.Aliases {
-		if have == name {
-			return
-		}
+	if slices.Contains(m.info.Aliases, name) || len(m.info.Aliases) >= maxNames {
+		return
 	}
 	d.methods[name] = m
 	m.info.Aliases = append(m.info.Aliases[:len(m.info.Aliases):len(m.info.Aliases)], name)
@@ -251,10 +259,11 @@ func (d *Dispatcher) absorbLocked(m, o *method) {
 	d.forgetMethodLocked(o)
 }
 
-// noWorkerLocked is the error of a call that no worker can be found for.
-func (d *Dispatcher) noWorkerLocked(m *method) *message.Error {
+// noWorkerLocked is the error of a queued call that no worker can be found for.
+func (d *Dispatcher) noWorkerLocked(c *call) *message.Error {
+	m := c.method
 	if !m.known && !d.catchAll.seen {
-		return d.noSuchMethodLocked(m.info.Name, nil)
+		return d.noSuchMethodLocked(m.info.Name, c.session.config.May)
 	}
 	return message.Errorf(message.NoWorker,
 		"method %q is known, but no worker serves it now; start one and call again", m.info.Name)
@@ -271,7 +280,7 @@ func (d *Dispatcher) noSuchMethodLocked(name string, may func(string) bool) *mes
 	}
 	var known []string
 	for candidate, m := range d.methods {
-		if m.known && (may == nil || may(candidate)) {
+		if m.known && candidate == m.info.Name && (may == nil || may(candidate)) { // one spelling of each is enough
 			known = append(known, candidate)
 		}
 	}

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,18 @@ func TestMethod_unknownNamesTheNearest(t *testing.T) {
 		t.Fatal(e, e.Details)
 	}
 	c.call("secret_count")
-	if e := c.lastError(); e.Code != message.Unauthorized {
+	if e := c.lastError(); e.Code != message.Unauthorized || !strings.Contains(e.Message, "methods of the key's file") {
+		t.Fatal(e)
+	}
+}
+
+// TestMethod_theBrokersOwnTakeAnAdmin: no list of methods would help a client.
+func TestMethod_theBrokersOwnTakeAnAdmin(t *testing.T) {
+	c := settled(t, dispatch.Limits{}).client("k")
+	c.config.May = func(m string) bool { return !strings.HasPrefix(m, "broker.") }
+	c.attach(0)
+	c.call("broker.status")
+	if e := c.lastError(); e.Code != message.Unauthorized || !strings.Contains(e.Message, "role admin") {
 		t.Fatal(e)
 	}
 }
@@ -158,23 +170,49 @@ func TestWorker_ids(t *testing.T) {
 	}
 }
 
-func TestWorker_outcomesAreAcknowledged(t *testing.T) {
+// A worker keeps its latest outcomes for a while: a broker that takes over from
+// one that died may be asked for them.
+func TestWorker_outcomesAreAcknowledgedLate(t *testing.T) {
 	w := settled(t, dispatch.Limits{})
-	s := w.serve(100, "echo")
+	s := w.serve(3000, "echo")
 	c := w.client("k")
-	for range 70 {
-		c.call("echo")
+	for range 3000 {
+		c.session.Submit(&dispatch.Request{Number: c.number + 1, Method: []byte("echo")})
+		c.number++
 	}
-	for i := range 65 {
-		s.answer(i, "x")
+	answered := 0
+	told := func(want string, n int, size int) {
+		t.Helper()
+		s.sent = nil
+		for range n {
+			s.worker.Outcome(s.ref(answered), message.KindResult, make([]byte, size))
+			answered++
+		}
+		if got := strings.Join(s.sent, ", "); got != want {
+			t.Fatalf("after %d more: %q, want %q", n, got, want)
+		}
 	}
-	if len(s.sent) != 1 || s.sent[0] != "ack 64" {
+	told("", 1, 1)
+	w.pass(200 * time.Millisecond)
+	told("", 2046, 1)
+	told("ack 1024", 1, 1)
+	told("ack 2049", 1, 1<<20)
+	told("", 1, 1)
+	w.pass(300 * time.Millisecond)
+	told("", 1, 1)
+	s.sent = nil
+	w.pass(500 * time.Millisecond)
+	if len(s.sent) == 0 || s.sent[len(s.sent)-1] != "ack 2051" {
 		t.Fatal(s.sent)
 	}
-	w.pass(20 * time.Millisecond)
-	if len(s.sent) != 2 || s.sent[1] != "ack 65" {
+	told("", 1, 1)
+	s.sent = nil
+	s.worker.Drain()
+	if want := []string{"drain", "ack 2052"}; !slices.Equal(s.sent, want) {
 		t.Fatal(s.sent)
 	}
+	told("ack 2053", 1, 1) // it waits for it before it leaves
+	w.check()
 }
 
 func TestWorker_busyAtRegistration(t *testing.T) {

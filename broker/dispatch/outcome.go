@@ -36,6 +36,9 @@ func (d *Dispatcher) endLocked(c *call, o *answer) {
 		return
 	}
 	c.session.live.remove(c)
+	if c.session.resumable {
+		c.session.numbers.remove(c)
+	}
 	d.deliverLocked(c, o.kind, o.body)
 }
 
@@ -53,7 +56,6 @@ func (d *Dispatcher) deliverLocked(c *call, kind message.Kind, body []byte) {
 	}
 	c.outcome = d.buffers.copy(body)
 	d.chargeLocked(c, int64(len(body)))
-	delete(s.numbers, c.origin.Number)
 	s.outbox.push(c)
 	if s.unsent == nil {
 		s.unsent = c

@@ -12,7 +12,7 @@ import (
 )
 
 // Rare interleavings need more than rapid's 100 checks; the flag still rules.
-func init() { flag.Set("rapid.checks", "1000") }
+func init() { _ = flag.Set("rapid.checks", "300") }
 
 // TestDispatcher_anyInterleaving drives a dispatcher with random steps of
 // clients, workers, time and accidents, and compares what its sinks were sent
@@ -77,7 +77,6 @@ type modelClient struct {
 	received uint64 // outcomes in this session
 	calls    map[uint64]*modelCall
 	order    []uint64
-	away     time.Duration // since it was disconnected
 }
 
 // modelCall is a call as its client and the workers know it.

@@ -114,3 +114,78 @@ func TestWheel_firesInTime(t *testing.T) {
 		})
 	})
 }
+
+// After a burst the buffers are given back; while they are used they are kept.
+func TestBuffers_followTheUse(t *testing.T) {
+	var p buffers
+	for size := range 3 << 20 {
+		if size%4099 != 0 {
+			continue
+		}
+		b := p.copy(make([]byte, size))
+		if len(b) != size {
+			t.Fatalf("a copy of %d bytes has %d", size, len(b))
+		}
+		p.release(b)
+	}
+	var burst [][]byte
+	for range 1000 {
+		burst = append(burst, p.copy(make([]byte, 1000)))
+	}
+	for _, b := range burst {
+		p.release(b)
+	}
+	free := func() int { return len(p.classes[10-minBuffer].free) }
+	for range 100 {
+		for i := range 10 {
+			burst[i] = p.copy(burst[i][:1000])
+		}
+		for i := range 10 {
+			p.release(burst[i])
+		}
+		p.trim()
+	}
+	if n := free(); n < 10 || n > 20 {
+		t.Fatalf("%d buffers are kept, 10 are used", n)
+	}
+}
+
+// A session finds its calls by number, also those that outlive many others.
+func TestNumbers_likeAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var n numbers
+		want := make(map[uint64]*call)
+		var live []uint64
+		last := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				for range rapid.IntRange(1, 40).Draw(t, "burst") {
+					last += uint64(rapid.SampledFrom([]int{1, 1, 1, 16}).Draw(t, "step"))
+					c := &call{}
+					c.origin.Number = last
+					want[last] = c
+					live = append(live, last)
+					n.put(c)
+				}
+			},
+			"remove": func(t *rapid.T) {
+				for range min(len(live), rapid.IntRange(1, 40).Draw(t, "burst")) {
+					i := rapid.IntRange(0, len(live)-1).Draw(t, "index")
+					n.remove(want[live[i]])
+					delete(want, live[i])
+					live = slices.Delete(live, i, i+1)
+				}
+			},
+			"": func(t *rapid.T) {
+				for number, c := range want {
+					if n.get(number) != c {
+						t.Fatalf("number %d is not found", number)
+					}
+				}
+				if n.len != len(want) || n.get(last+1) != nil || n.get(0) != nil {
+					t.Fatalf("%d calls, want %d", n.len, len(want))
+				}
+			},
+		})
+	})
+}

@@ -71,18 +71,19 @@ type Session struct {
 	resumed bool       // a client came back: it may send calls that are known
 	gone    bool       // forgotten
 	last    uint64     // the highest call number
+	since   instant
 
-	returning bool // the client comes from an earlier broker, or thinks so
+	// returning says that the client comes from an earlier broker, or thinks so.
+	returning bool
 
 	live    callList // calls that have not ended, in the order of their numbers
-	numbers map[uint64]*call
+	numbers numbers  // of live, by number; an SDK's only
 	outbox  callList // outcomes in the order of their ends
 	unsent  *call    // of outbox, the first one that this connection was not given; nil = none
 	sent    int      // of outbox, those before it
 	flight  int      // their bytes
 	acked   uint64   // outcomes that the client has acknowledged, not in outbox any more
 	grace   timer
-	since   instant
 }
 
 // Attach connects an SDK's client to its session: to the one that the
@@ -101,7 +102,7 @@ func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uin
 	}
 	if s == nil {
 		s = d.newSessionLocked(cfg, name)
-		s.resumable, s.numbers, s.returning = true, make(map[uint64]*call), received > 0
+		s.resumable, s.returning = true, received > 0
 		d.sessions[name] = s
 		s.sink.Attached(false, 0)
 		return s
@@ -118,7 +119,7 @@ func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uin
 	return s
 }
 
-// Open starts the session of a plain peer. It ends by Close.
+// Open starts the session of a plain peer. It ends by Detach or Close.
 func (d *Dispatcher) Open(cfg ClientConfig) *Session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -173,7 +174,7 @@ func (s *Session) Ack(count uint64) *message.Error {
 func (s *Session) Cancel(number uint64) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if c := s.numbers[number]; c != nil {
+	if c := s.numbers.get(number); c != nil {
 		s.d.cancelLocked(c)
 	}
 }
@@ -271,7 +272,7 @@ func (d *Dispatcher) forgetLocked(s *Session, reason *message.Error) {
 		}
 	}
 	s.ackLocked(s.acked + uint64(s.outbox.len))
-	s.numbers = nil
+	s.numbers = numbers{}
 	if s.resumable {
 		delete(d.sessions, s.name)
 	} else {

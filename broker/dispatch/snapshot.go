@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -124,7 +125,7 @@ func (d *Dispatcher) Calls(f CallFilter) []CallInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.clock()
-	var infos []CallInfo
+	infos := []CallInfo{}
 	d.eachCallLocked(func(c *call) {
 		info := CallInfo{
 			Session: c.origin.Session, Number: c.origin.Number, Key: c.client.key, Method: c.method.info.Name,
@@ -140,7 +141,7 @@ func (d *Dispatcher) Calls(f CallFilter) []CallInfo {
 			infos = append(infos, info)
 		}
 	})
-	slices.SortFunc(infos, func(a, b CallInfo) int { return int(b.Age - a.Age) })
+	slices.SortFunc(infos, func(a, b CallInfo) int { return cmp.Compare(b.Age, a.Age) })
 	if f.Limit > 0 && len(infos) > f.Limit {
 		infos = infos[:f.Limit]
 	}
@@ -172,7 +173,7 @@ func (d *Dispatcher) Sessions() []SessionInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.clock()
-	var infos []SessionInfo
+	infos := []SessionInfo{}
 	d.eachSessionLocked(func(s *Session) {
 		infos = append(infos, SessionInfo{
 			Session: s.name.id, Key: s.name.key, Name: s.config.Name, Address: s.config.Address, Plain: !s.resumable,
@@ -180,6 +181,6 @@ func (d *Dispatcher) Sessions() []SessionInfo {
 			KeyCalls: s.client.calls, KeyBytes: s.client.bytes, Since: (now - s.since).duration(),
 		})
 	})
-	slices.SortFunc(infos, func(a, b SessionInfo) int { return int(b.Since - a.Since) })
+	slices.SortFunc(infos, func(a, b SessionInfo) int { return cmp.Compare(b.Since, a.Since) })
 	return infos
 }

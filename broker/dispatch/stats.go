@@ -63,16 +63,17 @@ type rate struct {
 	perSecond float64
 }
 
-// turn takes a sample about ten times a second.
-func (r *rate) turn(now instant, ended uint64) {
+// turn takes a sample about ten times a second. It reports whether it did.
+func (r *rate) turn(now instant, ended uint64) bool {
 	span := now - r.since
 	if span < instant(100*time.Millisecond) {
-		return
+		return false
 	}
 	sample := float64(ended-r.ended) / span.duration().Seconds()
 	weight := min(span.duration().Seconds(), 1)
 	r.perSecond += (sample - r.perSecond) * weight
 	r.since, r.ended = now, ended
+	return true
 }
 
 // wait is about how long n calls take to end.

@@ -25,7 +25,7 @@ func (w *Worker) Part(ref Ref, sequence uint64, body []byte) {
 	}
 	if !c.follows {
 		c.sequence, c.follows = max(c.sequence, sequence), true
-		c.window = max(c.window, c.sequence+StreamWindow)
+		c.window = min(max(c.window, c.sequence+StreamWindow), c.sequence+2*StreamWindow)
 	}
 	if sequence < c.sequence {
 		return
@@ -80,11 +80,14 @@ func (s *Session) Grant(number, window uint64) {
 	d := s.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := s.numbers[number]
+	c := s.numbers.get(number)
 	if c == nil || !c.stream || window <= c.window {
 		return
 	}
-	c.window = min(window, c.sequence+StreamWindow) // nobody consumes what was not sent
+	c.window = window
+	if c.follows { // nobody consumes what was not sent
+		c.window = min(window, c.sequence+StreamWindow)
+	}
 	c.parts = d.dropPartsLocked(c, c.window-StreamWindow)
 	if c.assigned != nil {
 		c.assigned.worker.sink.Grant(c.assigned.ref(), c.window)

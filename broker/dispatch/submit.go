@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -66,7 +67,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 // record of the idempotency key if another call holds it.
 func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *record, *message.Error) {
 	switch {
-	case d.draining:
+	case d.drained || d.draining && !bytes.HasPrefix(r.Method, []byte(message.ReservedPrefix)):
 		return nil, nil, errShuttingDown
 	case len(r.Body) > d.limits.MaxMessage:
 		return nil, nil, message.Errorf(message.TooLarge,
@@ -124,7 +125,7 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	m.calls++
 	s.live.push(c)
 	if s.resumable {
-		s.numbers[number] = c
+		s.numbers.put(c)
 	}
 	d.stats.Accepted++
 	if len(r.Key) > 0 {
@@ -155,7 +156,6 @@ func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *mess
 	}
 	c := d.newCallLocked()
 	d.ownLocked(c, s, number, r)
-	c.refused = true
 	d.scratch = e.Append(d.scratch[:0])
 	d.deliverLocked(c, message.KindError, d.scratch)
 	if s.outbox.len > 2*d.limits.CallsPerKey {

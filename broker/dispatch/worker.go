@@ -17,6 +17,23 @@ type WorkerConfig struct {
 	May func(method string) bool
 }
 
+// forbids returns the first of m's names that the key may not serve, or "". An
+// alias is allowed with the name of which it is only another spelling.
+func (cfg *WorkerConfig) forbids(m *message.Method) string {
+	if cfg.May == nil {
+		return ""
+	}
+	if !cfg.May(m.Name) {
+		return m.Name
+	}
+	for _, alias := range m.Aliases {
+		if !message.SameSpelling(alias, m.Name) && !cfg.May(alias) {
+			return alias
+		}
+	}
+	return ""
+}
+
 // Worker is the connection of one worker. It ends by Lost.
 type Worker struct {
 	d *Dispatcher
@@ -43,8 +60,9 @@ type Worker struct {
 	prev, next *Worker
 
 	answered   uint64 // outcomes on this link
+	ripe       uint64 // of them, before the last turn of acknowledgements
 	acked      uint64 // of them, said so
-	ackBytes   int    // bodies of those in between
+	ackBytes   int    // bodies since then
 	ackPending bool   // in Dispatcher.unacked
 
 	succeeded, failed uint64
@@ -62,9 +80,9 @@ func (d *Dispatcher) Register(cfg WorkerConfig) (*Worker, *message.Error) {
 		w.id = d.freeIDLocked("plain")
 	} else {
 		for i := range r.Methods {
-			if m := &r.Methods[i]; cfg.May != nil && !cfg.May(m.Name) {
+			if name := cfg.forbids(&r.Methods[i]); name != "" {
 				return nil, message.Errorf(message.Unauthorized,
-					"the worker's key may not serve method %q; add it to the methods of the key's file", m.Name)
+					"the worker's key may not serve method %q; add it to the methods of the key's file", name)
 			}
 		}
 		w.id = d.freeIDLocked(r.Worker)
@@ -219,6 +237,7 @@ func (d *Dispatcher) drainLocked(w *Worker) {
 	if !w.draining {
 		w.draining = true
 		d.shutLocked(w, d.clock())
+		w.ackLocked(w.answered)
 	}
 	w.drainedLocked()
 }

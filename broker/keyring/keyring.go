@@ -110,6 +110,13 @@ func (k *Keyring) Lookup(key curve.PublicKey) (Entry, Status) {
 	return k.current.Load().lookup(key)
 }
 
+// Holds reports whether what e grants still holds: its key is admitted, and as
+// what e says.
+func (k *Keyring) Holds(e Entry) bool {
+	now, status := k.Lookup(e.Key)
+	return status == Admitted && now.same(e)
+}
+
 // Len returns how many keys are admitted.
 func (k *Keyring) Len() int { return len(k.current.Load().admitted) }
 

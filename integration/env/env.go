@@ -141,3 +141,11 @@ func (s *Site) Dial(endpoint, name, socketType string, properties ...zmtp.Proper
 	s.t.Cleanup(func() { l.Close(nil) })
 	return l
 }
+
+// Mechanism returns with which keys the owner of a name dials, and whether the
+// site has security at all.
+func (s *Site) Mechanism(name string) (*curve.Client, bool) {
+	s.t.Helper()
+	c, secure := s.Endpoint(name, "DEALER").Mechanism.(*curve.Client)
+	return c, secure
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -122,6 +123,40 @@ func TestModules_haveNoReplace(t *testing.T) {
 		}
 		if bytes.Contains(b, []byte("=>")) {
 			t.Errorf("%s/go.mod has a replace", module)
+		}
+	}
+}
+
+// Documents name the tests that show what they promise; a test that is renamed
+// or gone takes its promise with it.
+func TestDocs_nameTestsThatExist(t *testing.T) {
+	tests := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	goFiles(t, func(_, path string) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, m := range declared.FindAllSubmatch(b, -1) {
+			tests[string(m[1])] = true
+		}
+	})
+	named := regexp.MustCompile("`(Test\\w+)`")
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/adr/*.md"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, m := range named.FindAllSubmatch(b, -1) {
+				if !tests[string(m[1])] {
+					t.Errorf("%s names %s, which does not exist", path, m[1])
+				}
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ type Site struct {
 	Keys   curve.Keyset
 	Config broker.Config // of the broker that runs, ports filled in
 	Broker *broker.Broker
+
+	// Log holds what the broker has logged.
+	Log Log
 
 	insecure bool
 	stop     context.CancelFunc
@@ -77,7 +81,7 @@ func Start(t Test, opts ...Option) *Site {
 func (s *Site) StartBroker() {
 	s.t.Helper()
 	cfg := s.Config
-	b, err := broker.New(&cfg, broker.WithLogger(quiet()))
+	b, err := broker.New(&cfg, broker.WithLogger(slog.New(slog.NewTextHandler(&s.Log, nil))))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -97,6 +101,26 @@ func (s *Site) StopBroker() {
 	if err := <-s.ended; err != nil {
 		s.t.Errorf("the broker ended with %v", err)
 	}
+}
+
+// Log collects text from many goroutines.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+// Write appends to the log.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// Contains reports whether the log has the text.
+func (l *Log) Contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
 }
 
 func port(address string) int {

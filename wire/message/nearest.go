@@ -59,6 +59,10 @@ func DidYouMean(name string, candidates []string) string {
 	return ` (did you mean "` + strings.Join(near, `" or "`) + `"?)`
 }
 
+// SameSpelling reports whether two method names differ only in case and
+// underscores, as return_non_sense and ReturnNonSense do.
+func SameSpelling(a, b string) bool { return fold(a) == fold(b) }
+
 func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "") }
 
 // editDistance is the Levenshtein distance in bytes, or limit+1 when it is

@@ -25,6 +25,14 @@ type Attach struct {
 	Version string    `msgpack:"version,omitempty"` // of the SDK
 }
 
+// Validate returns the reason for which a broker refuses a, if there is one.
+func (a *Attach) Validate() *Error {
+	if !isLabel(a.Name, MaxClientName) || !isLabel(a.Version, MaxWorkerID) {
+		return Errorf(Malformed, "the client's name or version is too long, or not printable")
+	}
+	return nil
+}
+
 // Attached is the body of ATTACHED. The envelope's ID is the highest call
 // number that the broker holds of the session; the client sends what lies above.
 type Attached struct {
@@ -68,12 +76,14 @@ type Registered struct {
 	Version     string    `msgpack:"version,omitempty"`
 }
 
-// Limits of a registration; a broker refuses what exceeds them.
+// Limits of ATTACH and REGISTER; a broker refuses what exceeds them.
 const (
 	MaxMethods     = 4096
+	MaxAliases     = 16 // of one method
 	MaxDoc         = 4096
 	MaxSignature   = 1024
 	MaxWorkerID    = 128
+	MaxClientName  = 255
 	MaxConcurrency = 65536
 )
 
@@ -114,8 +124,8 @@ func (r *Register) Validate() *Error {
 	}
 	names := 0
 	for _, m := range r.Methods {
-		if names += 1 + len(m.Aliases); names > 2*MaxMethods {
-			return Errorf(TooLarge, "the methods have more than %d names and aliases", 2*MaxMethods)
+		if names += 1 + len(m.Aliases); names > 2*MaxMethods || len(m.Aliases) > MaxAliases {
+			return Errorf(TooLarge, "the methods have more than %d names and aliases, or one of them more than %d", 2*MaxMethods, MaxAliases)
 		}
 		for _, name := range append([]string{m.Name}, m.Aliases...) {
 			if err := CheckMethodName(name); err != nil {

@@ -2,6 +2,7 @@ package zmtp
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime/debug"
@@ -32,12 +33,15 @@ type Link struct {
 	writer writer
 
 	mu      sync.Mutex
-	idle    sync.Cond // signalled when the write loop ends; waits with mu
-	queue   queue     // what the write loop has not taken yet
-	taken   int       // bytes that the write loop has taken and not written yet
-	writing bool      // a write loop exists
-	closing bool      // close once the queue is empty
-	cause   error     // first cause of the end; nil while the link lives
+	idle    sync.Cond   // signalled when the write loop ends; waits with mu
+	queue   queue       // what the write loop has not taken yet
+	taken   int         // bytes that the write loop has taken and not written yet
+	writing bool        // a write loop exists
+	closing bool        // close once the queue is empty
+	cause   error       // first cause of the end; nil while the link lives
+	overdue *time.Timer // closes a link that is finished and does not end; nil = it is not finished
+
+	finished atomic.Bool // Finish was called: what comes is dropped
 
 	handed    atomic.Uint64 // stream offset of the last message wholly written
 	lastRead  atomic.Int64  // nanoseconds since epoch at the last byte read
@@ -96,6 +100,9 @@ func (l *Link) Run(handle func(*Message) error) error {
 		l.idle.Wait()
 	}
 	l.queue = queue{end: l.queue.end}
+	if l.overdue != nil {
+		l.overdue.Stop()
+	}
 	wipe(l.security.Sealer)
 	wipe(l.security.Opener)
 	return l.cause
@@ -138,23 +145,34 @@ func (l *Link) closeLocked(cause error) {
 	l.conn.Close() // unblocks both loops
 }
 
-// linger is how long a finished link waits for the peer to close its side.
-const linger = time.Second
+// Bounds of a link's end.
+const (
+	// linger is how long a finished link waits for the peer to close its side
+	// once all has been written.
+	linger = time.Second
+	// finishWait is how long the peer may take to read what was queued.
+	finishWait = 5 * time.Second
+)
 
-// Finish ends the link once all that is queued has been written and the peer
-// has seen the end or, from then, a second has passed. Nothing can be sent after
-// it. Run returns io.EOF or ErrClosed.
+// Finish ends the link once all that is queued has been written, for which the
+// peer has 5 s, and the peer has seen the end or, from then, a second has
+// passed. Nothing can be sent after it, and what the peer sends is dropped. Run
+// returns io.EOF, ErrClosed, or ErrSlowPeer.
 func (l *Link) Finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing {
+	if l.closing || l.cause != nil {
 		return
 	}
 	l.closing = true
+	l.finished.Store(true)
+	l.overdue = time.AfterFunc(finishWait+linger, func() { l.Close(errUnread) })
 	if !l.writing {
 		l.finishLocked()
 	}
 }
+
+var errUnread = fmt.Errorf("%w: it has not read the last of it within %v", ErrSlowPeer, finishWait)
 
 // finishLocked needs l.mu. It closes only the sending side: closing both while
 // the peer is still sending would destroy what we wrote last.

@@ -159,7 +159,9 @@ func (l *Link) open(outer FrameFlags, frame []byte, handle func(*Message) error)
 		return err
 	}
 	l.partial.Store(0)
-	err = handle(m)
+	if !l.finished.Load() {
+		err = handle(m)
+	}
 	m.reset()
 	return err
 }
@@ -186,7 +188,7 @@ func (l *Link) command(body []byte) error {
 			return nil
 		}
 		var pong [1 + len(CommandPong) + MaxPingContext]byte
-		return l.sendCommand(AppendCommand(pong[:0], CommandPong, data[2:]))
+		_ = l.sendCommand(AppendCommand(pong[:0], CommandPong, data[2:])) // a finished link sends nothing, and waits on
 	case CommandError:
 		return ParseError(data)
 	}

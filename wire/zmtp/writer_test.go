@@ -294,6 +294,57 @@ func TestLink_finishDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
+// sipConn is read by a peer that takes four seconds for each write.
+type sipConn struct{ *narrowConn }
+
+func (c sipConn) Write(b []byte) (int, error) {
+	select {
+	case <-time.After(4 * time.Second):
+		return len(b), nil
+	case <-c.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+// A peer that reads just fast enough not to be cut does not hold a finished
+// link for longer than finishWait.
+func TestLink_finishIsBoundedForASlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := nullLink(sipConn{newNarrowConn(0)}, Limits{})
+		ended := run(l, ignore)
+		if err := l.Send(make([]byte, 8*maxWrite)); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		l.Finish()
+		err := <-ended
+		if took := time.Since(start); !errors.Is(err, ErrSlowPeer) || took > finishWait+linger {
+			t.Errorf("ended after %v with %v, want ErrSlowPeer within %v", took, err, finishWait+linger)
+		}
+	})
+}
+
+// What a peer sends after Finish is dropped, and a PING among it does not end
+// the wait in which the peer reads what was written last.
+func TestLink_finishedLinkTakesNoMessage(t *testing.T) {
+	router, dealer := nullPair(t)
+	handled := 0
+	routerEnded := run(router, func(*Message) error { handled++; return nil })
+	router.Finish()
+	if err := dealer.sendCommand(AppendPing(nil, 10, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := dealer.Send([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	dealer.Finish()
+	dealerEnded := run(dealer, ignore)
+	if err := <-routerEnded; err != io.EOF || handled != 0 {
+		t.Errorf("the finished link took %d messages and ended with %v, want EOF", handled, err)
+	}
+	<-dealerEnded
+}
+
 // The steady state of a busy link costs no garbage.
 func TestLink_doesNotAllocate(t *testing.T) {
 	if raceDetector {

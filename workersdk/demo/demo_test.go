@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -84,4 +85,9 @@ func TestMethods_table(t *testing.T) {
 	if s := table.Lookup([]byte("word_count")).Info().Signature; s != "WordCount(in Text { Text string; Top int }) map[string]int" {
 		t.Errorf("got %s", s)
 	}
+}
+
+func ExampleCountWords() {
+	fmt.Println(Top(CountWords("The cat, the hat: a cat."), 2))
+	// Output: map[cat:2 the:2]
 }

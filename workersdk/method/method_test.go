@@ -23,7 +23,7 @@ type textIn struct {
 	Text  string
 	TopN  int `msgpack:"top"`
 	Since *time.Time
-	inner int
+	inner int //lint:ignore U1000 a client must not reach it
 }
 
 type node struct {
@@ -55,7 +55,7 @@ func (shapes) Add(ctx context.Context, a, b int) (int, error)         { return a
 func (shapes) Sum(first float64, rest ...float64) float64             { return first + sum(rest) }
 func (shapes) Join(words ...string) string                            { return strings.Join(words, "+") }
 func (shapes) WordCount(_ context.Context, in textIn) (textIn, error) { return in, nil }
-func (shapes) ByPointer(in *textIn) int                               { return in.TopN }
+func (shapes) ByPointer(in *textIn) int                               { return in.TopN + in.inner }
 func (shapes) Echo(v any) any                                         { return v }
 func (shapes) Raw(v msgpack.RawMessage) msgpack.RawMessage            { return v }
 func (shapes) Bytes(b []byte) []byte                                  { return b }

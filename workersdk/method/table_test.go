@@ -29,23 +29,25 @@ func TestSnake(t *testing.T) {
 	}
 }
 
-type unsuitable struct{ mu sync.Mutex }
+type unsuitable struct{ _ sync.Mutex }
 
-func (*unsuitable) Good() int                                { return 0 }
-func (*unsuitable) Read(r io.Reader) error                   { return nil }
-func (*unsuitable) Chan(c chan int)                          {}
-func (*unsuitable) LateContext(a int, ctx context.Context)   {}
-func (*unsuitable) Three() (int, int, error)                 { return 0, 0, nil }
-func (*unsuitable) ErrFirst() (error, int)                   { return nil, 0 } //nolint:staticcheck // that is the point
+func (*unsuitable) Good() int                              { return 0 }
+func (*unsuitable) Read(r io.Reader) error                 { return nil }
+func (*unsuitable) Chan(c chan int)                        {}
+func (*unsuitable) LateContext(a int, ctx context.Context) {}
+func (*unsuitable) Three() (int, int, error)               { return 0, 0, nil }
+
+//lint:ignore ST1008 an error that is not last is what is tested
+func (*unsuitable) ErrFirst() (error, int)                   { return nil, 0 }
 func (*unsuitable) Complex(c complex128)                     {}
 func (*unsuitable) File() (*os.File, error)                  { return nil, nil }
 func (*unsuitable) Nested(in struct{ A struct{ B func() } }) {}
 func (*unsuitable) SendOnly() chan<- int                     { return nil }
 func (*unsuitable) Seq2() iter.Seq2[int, string]             { return nil }
 func (*unsuitable) Keys(m map[[2]int]int)                    {}
-func (*unsuitable) Ambiguous(in struct{ AB, A_B int })       {} //nolint:staticcheck // that is the point
+func (*unsuitable) Ambiguous(in struct{ AB, A_B int })       {}
 func (*unsuitable) Über()                                    {}
-func (*unsuitable) Word_Count()                              {} //nolint:staticcheck // that is the point
+func (*unsuitable) Word_Count()                              {}
 func (*unsuitable) WordCount()                               {}
 
 func TestNew_listsEveryUnsuitableMethod(t *testing.T) {
@@ -154,6 +156,22 @@ func TestTable_names(t *testing.T) {
 	}
 	if got := table.Methods(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+type nameless struct{}
+
+func (nameless) Repeat(in struct {
+	Text  string
+	Count int
+}) string {
+	return strings.Repeat(in.Text, in.Count)
+}
+
+func TestTable_signatureOfAStructWithoutName(t *testing.T) {
+	got := mustTable(t, nameless{}, Options{}).Lookup([]byte("repeat")).Info().Signature
+	if want := "Repeat(struct { Text string; Count int }) string"; got != want {
+		t.Errorf("got %s", got)
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 // negative numbers are arguments: the command, its flags, "--", the rest. A
 // line that does not begin with a command is a call.
 func normalise(app *cli.App, args []string) []string {
+	if len(args) > 1 && args[len(args)-1] == completionFlag { // it must stay the last
+		return args
+	}
 	valued := map[string]bool{} // flags that take a value
 	for _, command := range app.Commands {
 		for _, flag := range command.Flags {
@@ -47,7 +50,7 @@ func normalise(app *cli.App, args []string) []string {
 		}
 	}
 	if len(rest) == 0 { // of the flags only these make sense without a command
-		about := []string{"-h", "--help", "-v", "--version", "--generate-bash-completion"}
+		about := []string{"-h", "--help", "-v", "--version"}
 		return append(args[:1:1], slices.DeleteFunc(flags, func(f string) bool { return !slices.Contains(about, f) })...)
 	}
 	command := "call"
@@ -57,6 +60,9 @@ func normalise(app *cli.App, args []string) []string {
 	line := append(append(args[:1:1], command), flags...)
 	return append(append(line, "--"), rest...)
 }
+
+// completionFlag asks for what may come next on the command line.
+const completionFlag = "--generate-bash-completion"
 
 // isFlag tells flags from JSON: of JSON only numbers begin with a dash.
 func isFlag(arg string) bool {

@@ -47,9 +47,10 @@ type bench struct {
 
 func benchCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:      "bench",
-		Usage:     "call METHOD many times and print rate and latencies",
-		ArgsUsage: "METHOD [JSON-ARG ...]",
+		Name:        "bench",
+		Description: "zcall bench echo --requests 10000 --concurrency 100 --size 100 -o json",
+		Usage:       "call METHOD many times and print rate and latencies",
+		ArgsUsage:   "METHOD [JSON-ARG ...]",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, Value: 10000, Usage: "calls in all"},
 			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Value: 100, Usage: "calls in flight, over all connections"},

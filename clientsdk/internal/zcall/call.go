@@ -69,10 +69,11 @@ func request(c *cli.Context) (name string, args []any, err error) {
 
 func callCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:      "call",
-		Usage:     "call METHOD, also one that is named like a command",
-		ArgsUsage: "METHOD [JSON-ARG ...]",
-		Flags:     callFlags(),
+		Name:        "call",
+		Description: "zcall call add 1 2\n   zcall call describe --kwargs '{\"depth\": 2}'",
+		Usage:       "call METHOD, also one that is named like a command",
+		ArgsUsage:   "METHOD [JSON-ARG ...]",
+		Flags:       callFlags(),
 		Action: func(c *cli.Context) error {
 			name, args, err := request(c)
 			if err != nil {
@@ -94,10 +95,11 @@ func callCommand(streams Streams) *cli.Command {
 
 func streamCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:      "stream",
-		Usage:     "call a METHOD that streams, and print each item on a line",
-		ArgsUsage: "METHOD [JSON-ARG ...]",
-		Flags:     callFlags(),
+		Name:        "stream",
+		Description: "zcall stream count 3",
+		Usage:       "call a METHOD that streams, and print each item on a line",
+		ArgsUsage:   "METHOD [JSON-ARG ...]",
+		Flags:       callFlags(),
 		Action: func(c *cli.Context) error {
 			name, args, err := request(c)
 			if err != nil {

@@ -29,10 +29,11 @@ func format(c *cli.Context) (json bool, err error) {
 
 func describeCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:      "describe",
-		Usage:     "list what can be called, or show one METHOD",
-		ArgsUsage: "[METHOD]",
-		Flags:     []cli.Flag{formatFlag()},
+		Name:        "describe",
+		Description: "zcall describe\n   zcall describe add -o json",
+		Usage:       "list what can be called, or show one METHOD",
+		ArgsUsage:   "[METHOD]",
+		Flags:       []cli.Flag{formatFlag()},
 		Action: func(c *cli.Context) error {
 			json, err := format(c)
 			if err != nil {

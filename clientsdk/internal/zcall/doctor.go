@@ -23,8 +23,9 @@ const maxSkew = 2 * time.Second
 
 func doctorCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:  "doctor",
-		Usage: "check the way to the broker step by step, and name what fails",
+		Name:        "doctor",
+		Description: "zcall doctor --server tcp://broker:8006 --cert alice.key_secret --server-key server.key",
+		Usage:       "check the way to the broker step by step, and name what fails",
 		Action: func(c *cli.Context) error {
 			if c.Duration("timeout") <= 0 {
 				return &usageMistake{message: "doctor needs a --timeout above 0"}
@@ -97,20 +98,20 @@ func (d *doctor) keys() error {
 		err = errors.New("no client key is given")
 	}
 	if err != nil {
-		return d.fail("client key", &configMistake{message: err.Error(), err: err}, "give --cert FILE.key_secret; certtool generate makes one")
+		return d.fail("client file", &configMistake{message: err.Error(), err: err}, "give --cert FILE.key_secret; certtool generate makes one")
 	}
 	if cert.Secret.IsZero() {
-		return d.fail("client key", &configMistake{message: d.c.String("cert") + " holds no secret key"}, "give the *.key_secret file, not the *.key file")
+		return d.fail("client file", &configMistake{message: d.c.String("cert") + " holds no secret key"}, "give the *.key_secret file, not the *.key file")
 	}
-	d.ok("client key", "%s, role %v, fingerprint %s", d.c.String("cert"), cert.Role, cert.Public.Fingerprint())
+	d.ok("client file", "%s, role %v, fingerprint %s", d.c.String("cert"), cert.Role, cert.Public.Fingerprint())
 	server, err := curve.LoadCertificate(d.c.String("server-key"))
 	if d.c.String("server-key") == "" {
 		err = errors.New("no server key is given")
 	}
 	if err != nil {
-		return d.fail("server key", &configMistake{message: err.Error(), err: err}, "give --server-key server.key from the broker's public_keys folder")
+		return d.fail("server file", &configMistake{message: err.Error(), err: err}, "give --server-key server.key from the broker's public_keys folder")
 	}
-	d.ok("server key", "%s, fingerprint %s", d.c.String("server-key"), server.Public.Fingerprint())
+	d.ok("server file", "%s, fingerprint %s", d.c.String("server-key"), server.Public.Fingerprint())
 	return nil
 }
 
@@ -220,13 +221,14 @@ func (d *doctor) role(ctx context.Context, client *clientsdk.Client) {
 func (d *doctor) clock(ctx context.Context, client *clientsdk.Client) {
 	before := time.Now()
 	answer, err := clientsdk.Call[struct {
-		Time time.Time `msgpack:"time"`
+		Time string `msgpack:"time"` // RFC 3339
 	}](ctx, client, "broker.ping")
-	if err != nil || answer.Time.IsZero() {
+	told, bad := time.Parse(time.RFC3339Nano, answer.Time)
+	if err != nil || bad != nil {
 		d.warn("clock", "the broker does not tell its time")
 		return
 	}
-	skew := answer.Time.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
+	skew := told.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
 	if skew.Abs() > maxSkew {
 		d.warn("clock", "the broker's clock is %v from this one; calls do not mind, logs will not match: set up NTP", skew)
 		return

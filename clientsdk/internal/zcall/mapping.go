@@ -20,9 +20,10 @@ const maxLine = 16 << 20
 
 func mapCommand(streams Streams) *cli.Command {
 	return &cli.Command{
-		Name:      "map",
-		Usage:     "call METHOD with the JSON argument list on each line of stdin",
-		ArgsUsage: "METHOD",
+		Name:        "map",
+		Description: "seq 10 | sed 's/.*/[&]/' | zcall map primes --concurrency 4",
+		Usage:       "call METHOD with the JSON argument list on each line of stdin",
+		ArgsUsage:   "METHOD",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "concurrency", Value: clientsdk.DefaultMapInFlight, Usage: "calls in flight"},
 			&cli.BoolFlag{Name: "keep-going", Usage: `print {"error": ...} for a call that fails, and go on`},

@@ -108,7 +108,7 @@ func startBroker(t *testing.T, b *brokertest.Broker) *brokertest.Broker {
 		code, _ := c.Args()[0].(string)
 		c.Fail(message.Errorf(message.Code(code), "it failed\nfor a reason"))
 	})
-	b.Inline("broker.ping", func(c *brokertest.Call) { c.Result(map[string]any{"time": time.Now()}) })
+	b.Inline("broker.ping", func(c *brokertest.Call) { c.Result(map[string]any{"time": time.Now().Format(time.RFC3339Nano)}) })
 	b.Inline("broker.status", func(c *brokertest.Call) { c.Fail(message.Errorf(message.Unauthorized, "an admin key is needed")) })
 	methods := []map[string]any{{"name": "add", "signature": "add(a int, b int) int", "doc": "Add returns a+b.\nReally.", "workers": 2, "idempotent": true}}
 	b.Inline("broker.methods", func(c *brokertest.Call) { c.Result(methods) })
@@ -152,6 +152,7 @@ func TestUsage_mistakesTeach(t *testing.T) {
 	sh.run("echo", `[1,`).want(exitUsage, "").says("incomplete")
 	sh.run("echo", "--kwargs", "[1]").want(exitUsage, "").says("not a JSON object")
 	sh.run("echo", "--no-such-flag").want(exitUsage, "").says("no-such-flag")
+	sh.run("echo", "--timeout", "5").want(exitUsage, "").says(`"5"`, "--timeout 5s")
 	sh.run("echo", "--priority", "urgent").want(exitUsage, "").says("low, normal or high")
 	sh.run("call").want(exitUsage, "").says("needs the name of a method")
 	sh.run("bench", "echo", "--requests", "0").want(exitUsage, "").says("positive")
@@ -168,7 +169,7 @@ func TestStatus_ofEveryKindOfFailure(t *testing.T) {
 	} {
 		sh.run("fail", `"`+string(code)+`"`).want(status, "").says("zcall: " + string(code) + ": it failed for a reason\n")
 	}
-	sh.run("hang", "--timeout", "50ms").want(exitDeadline, "").says("deadline_in_handler", "hint:")
+	sh.run("hang", "--timeout", "1s").want(exitDeadline, "").says("deadline_in_handler", "hint:")
 	sh.run("add", "1", "--server", "tcp://127.0.0.1:1").want(0, "1\n") // the last flag counts: the shell's own
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -327,9 +328,9 @@ func TestDoctor_namesTheStepAndTheRemedy(t *testing.T) {
 		{"a broker without keys", doctor(open.Addr(), alice, serverKey), 77, []string{"ok    tcp", "ok    greeting", "FAIL  mechanism", "--insecure"}},
 		{"the key of another server", doctor(b.Addr(), alice, keys.PublicPath("other")), 77, []string{"ok    mechanism", "FAIL  server key", "belongs to another server"}},
 		{"an unknown key", doctor(b.Addr(), keys.SecretPath("stranger"), serverKey), 77, []string{"ok    server key", "FAIL  authorisation", "public_keys"}},
-		{"a public file for a secret one", doctor(b.Addr(), keys.PublicPath("alice"), serverKey), 78, []string{"FAIL  client key", "*.key_secret"}},
-		{"a secret file open to others", doctor(b.Addr(), exposed, serverKey), 78, []string{"FAIL  client key", "chmod 600"}},
-		{"no server key", doctor(b.Addr(), alice, ""), 78, []string{"FAIL  server key", "--server-key"}},
+		{"a public file for a secret one", doctor(b.Addr(), keys.PublicPath("alice"), serverKey), 78, []string{"FAIL  client file", "*.key_secret"}},
+		{"a secret file open to others", doctor(b.Addr(), exposed, serverKey), 78, []string{"FAIL  client file", "chmod 600"}},
+		{"no server key", doctor(b.Addr(), alice, ""), 78, []string{"FAIL  server file", "--server-key"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, s := range test.says {
@@ -348,8 +349,24 @@ func TestFlags_fromTheEnvironment(t *testing.T) {
 	b := startBroker(t, &brokertest.Broker{})
 	t.Setenv("SERVICETOOLS_SERVER", b.Addr())
 	t.Setenv("SERVICETOOLS_INSECURE", "true")
-	t.Setenv("SERVICETOOLS_TIMEOUT", "50ms")
+	t.Setenv("SERVICETOOLS_TIMEOUT", "1s")
 	sh := &shell{t: t}
 	sh.run("add", "1", "2").want(0, "3\n")
 	sh.run("hang").want(exitDeadline, "")
+}
+
+func TestCompletion_knowsCommandsAndFlags(t *testing.T) {
+	sh := &shell{t: t}
+	sh.run("--generate-bash-completion")
+	if !strings.Contains(sh.out, "bench") || !strings.Contains(sh.out, "doctor") {
+		t.Errorf("commands: %q", sh.out)
+	}
+	sh.run("bench", "--generate-bash-completion")
+	if !strings.Contains(sh.out, "--concurrency\n") || !strings.Contains(sh.out, "--server-key\n") {
+		t.Errorf("flags: %q", sh.out)
+	}
+	if sh.run("completion", "bash"); sh.status != 0 || !strings.Contains(sh.out, "complete ") {
+		t.Errorf("status %d, %q", sh.status, sh.out)
+	}
+	sh.run("completion", "tcsh").want(exitUsage, "").says("bash, fish or zsh")
 }

@@ -108,8 +108,7 @@ def persist(endpoint, curve=None, options=None):
         n += 1
         s.send(b"%d" % n)
         try:
-            if s.recv() == b"%d" % n:
-                say(answer=n)
+            say(answer=int(s.recv()))
             time.sleep(0.02)
         except zmq.Again:
             pass

@@ -98,9 +98,7 @@ func (o Origins) Of(section, key string) string {
 func (s *Schema[T]) Decode(dst *T, f *File, env func(string) (string, bool)) (Origins, []error) {
 	var errs []error
 	origins := Origins{}
-	for _, e := range s.unknown(f) {
-		errs = append(errs, e)
-	}
+	errs = append(errs, s.unknown(f)...)
 	for _, k := range s.keys {
 		var value, origin string
 		if e := f.Find(k.Section, k.Name); e != nil {

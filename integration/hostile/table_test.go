@@ -1,0 +1,137 @@
+package hostile
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// row is what one attack did.
+type row struct {
+	attack       string
+	calls        int
+	alone, under time.Duration // p99 of the bystander
+	admitted     time.Duration // a new client's handshake and first call, during the attack
+	before       vitals
+	during       int64 // bytes that the process had from the system
+	after        vitals
+}
+
+var table struct {
+	sync.Mutex
+	rows []row
+}
+
+func printTable() {
+	if len(table.rows) == 0 {
+		return
+	}
+	fmt.Printf("%-52s | %6s | %9s | %9s | %5s | %9s | %8s | %12s | %s\n", "attack", "calls", "p99 alone", "under it", "ratio", "admission", "during", "memory after", "goroutines")
+	for _, r := range table.rows {
+		fmt.Printf("%-52s | %6d | %9v | %9v | %5.1f | %9v | %4d MiB | %+8d KiB | %d -> %d\n", r.attack, r.calls,
+			r.alone.Round(10*time.Microsecond), r.under.Round(10*time.Microsecond), float64(r.under)/float64(max(1, r.alone)),
+			r.admitted.Round(100*time.Microsecond), r.during>>20, (r.after.Memory-r.before.Memory)>>10, r.before.Goroutines, r.after.Goroutines)
+	}
+}
+
+// attack is what an attacker does until it is done or ctx ends. What it returns
+// is a defect of the target; that its own connections end is none.
+type attack func(ctx context.Context, t *testing.T, tg *target) error
+
+const (
+	aloneFor  = 300 * time.Millisecond
+	attackFor = 1200 * time.Millisecond
+
+	// keptMemory is how much more a target may use after an attack than before:
+	// tables that have grown, and what the runtime keeps.
+	keptMemory = 4 << 20
+	// maxMemory is what it may use under any of the attacks here.
+	maxMemory = 256 << 20
+)
+
+// endure makes calls before and during an attack, and looks after it at what is left.
+func endure(t *testing.T, tg *target, name string, strike attack) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	b, err := tg.join(ctx, t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.leave()
+	for n := range 20 {
+		if _, err := b.call(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := row{attack: name, before: tg.vitals(t, "settled")}
+	calm, done := context.WithTimeout(ctx, aloneFor)
+	alone, err := b.callUntil(calm)
+	done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.alone = p99(alone)
+
+	under, stop := context.WithTimeout(ctx, attackFor)
+	defer stop()
+	var others sync.WaitGroup
+	var defect, refused error
+	others.Go(func() { defect = strike(under, t, tg) })
+	others.Go(func() {
+		time.Sleep(attackFor / 2)
+		began := time.Now()
+		newcomer, err := tg.join(ctx, t)
+		if err != nil {
+			refused = err
+			return
+		}
+		defer newcomer.leave()
+		_, refused = newcomer.call(1)
+		r.admitted = time.Since(began)
+	})
+	took, err := b.callUntil(under)
+	r.during = tg.vitals(t, "now").Memory
+	others.Wait()
+	if err != nil {
+		t.Errorf("the bystander's call failed: %v", err)
+	}
+	if refused != nil {
+		t.Errorf("a new client was not served during the attack: %v", refused)
+	}
+	if defect != nil {
+		t.Error(defect)
+	}
+	if r.during > maxMemory {
+		t.Errorf("under the attack the target used %d MiB", r.during>>20)
+	}
+	r.calls, r.under = len(took), p99(took)
+	stop()
+	r.after = settle(t, tg, r.before)
+	if n := r.after.Defects - r.before.Defects; n > 0 {
+		t.Errorf("the target has logged %d errors: a panic that was contained is a defect all the same", n)
+	}
+	table.Lock()
+	defer table.Unlock()
+	table.rows = append(table.rows, r)
+}
+
+// settle waits until the target is back to what it was.
+func settle(t *testing.T, tg *target, before vitals) vitals {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		after := tg.vitals(t, "settled")
+		// The newcomer and the reader of vitals may still be leaving.
+		back := after.Goroutines <= before.Goroutines && after.Files <= before.Files && after.Memory <= before.Memory+keptMemory
+		if back {
+			return after
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("10 s after the attack the target has %d goroutines (before: %d), %d files (%d) and %d KiB (%d)",
+				after.Goroutines, before.Goroutines, after.Files, before.Files, after.Memory>>10, before.Memory>>10)
+			return after
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
