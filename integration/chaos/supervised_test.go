@@ -48,6 +48,7 @@ restart_backoff = 50ms
 // The caller of a lost call learns which worker it was, what killed it, and
 // what it said last.
 func TestFault_evidenceOfADeadWorker(t *testing.T) {
+	t.Parallel()
 	s := supervised(t)
 	s.all(workers)
 	c, err := clientsdk.Dial(context.Background(), "tcp://"+s.frontend, clientsdk.WithCertificate(s.keys.SecretPath("client")),
@@ -87,6 +88,7 @@ func TestFault_evidenceOfADeadWorker(t *testing.T) {
 // A call that kills its worker takes max_attempts of them with it, and then is
 // tried no more; everything else keeps running.
 func TestFault_poison(t *testing.T) {
+	t.Parallel()
 	s := supervised(t)
 	s.client(Load{Name: "c", Callers: callers, HoldLeast: 25, HoldMost: 55})
 	s.flowing(workers)
