@@ -93,10 +93,15 @@ func (w *Worker) fenceLocked() {
 
 // claimLocked tells another broker what this worker runs and what it holds.
 func (w *Worker) claimLocked(k *connection) {
-	for _, o := range w.kept.move() {
+	told, streams := w.kept.move()
+	for _, o := range told {
 		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, Body: *o.body})
 	}
 	open := w.openLocked()
+	for _, o := range streams {
+		o.stream.held = &o
+		open = append(open, o.stream)
+	}
 	clear(w.claimed)
 	for _, c := range open {
 		// A cancelled call has nobody who asks for it, and items of a stream

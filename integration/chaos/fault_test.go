@@ -269,6 +269,32 @@ func TestFault_clientKilled(t *testing.T) {
 	}
 }
 
+// Workers leave before their calls have ended: what was begun runs elsewhere
+// only if it may run twice.
+func TestFault_workersLeaveInTheMiddle(t *testing.T) {
+	s := newSystem(t, "")
+	s.workerEnv = []string{"SERVICETOOLS_WORKER_DRAIN_TIMEOUT=50ms"}
+	s.usual()
+	s.client(Load{Name: "l", Cert: "other", Callers: callers, HoldLeast: 200, HoldMost: 400, Methods: "once,again,trail,retrail"})
+	s.rules.RateOf = "c"
+	s.baseline(after)
+	for i := range workers {
+		name := "w" + strconv.Itoa(i+1)
+		s.fault(name+" leaves", 2*callers, 300*time.Millisecond, func() {
+			if err := s.workers[name].Stop(startWait); err != nil {
+				t.Error(err)
+			}
+			s.worker(name, concurrency)
+			s.all(workers)
+		})
+	}
+	s.recover()
+	s.rules.MayFail = []string{"shutting_down"}
+	if a, _ := s.settle(); a.Redispatched == 0 {
+		t.Error("no call was re-dispatched: the fault did not hit")
+	}
+}
+
 // All workers are replaced one by one, by a signal or by the broker's wish; no call fails.
 func TestFault_rollingRestart(t *testing.T) {
 	s := newSystem(t, "")

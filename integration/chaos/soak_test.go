@@ -26,6 +26,9 @@ var (
 	soakSeed = flag.Uint64("seed", 0, "repeat the schedule of an earlier TestSoak; 0 = a new one")
 )
 
+// inFlight is how many calls the two lasting clients have.
+const inFlight = callers + 60
+
 // soak is one run of all faults mixed.
 type soak struct {
 	*system
@@ -58,9 +61,15 @@ func TestSoak(t *testing.T) {
 		extra = "[logging]\nlog_dir = " + disk + "\n[log_files]\nmax_size = 1 MiB\nbackups = 1\n"
 	}
 	s := &soak{system: newSystem(t, extra), random: rand.New(rand.NewPCG(seed, seed)), disk: disk}
+	s.key("guest", curve.RoleClient)
 	s.clientP, s.workerP = s.proxy(s.frontend), s.proxy(s.backend)
 	s.through(s.clientP.Addr(), s.workerP.Addr())
 	s.rules.RateOf = "c"
+	// Long queues, streams, and callers without patience, beside the one that is judged.
+	s.client(Load{Name: "q", Cert: "other", Callers: 60, HoldLeast: 20, HoldMost: 60, Payload: 4000, Hurry: 20,
+		Methods: "once,again,once,again,trail,retrail"})
+	s.rules.RateOf = "c"
+	s.calm(time.Second)
 	s.baseline(3 * time.Second)
 	faults := s.faults()
 	var order []int
@@ -76,7 +85,7 @@ func TestSoak(t *testing.T) {
 	if *soakTime < time.Minute {
 		s.recover() // too short to be judged as a whole
 	}
-	s.rules.MayFail = []string{"worker_lost", "connection_lost", "shutting_down", "quarantined", "unauthorized", "queue_full"}
+	s.rules.MayFail = []string{"cancelled", "deadline_in_queue", "deadline_in_handler", "worker_lost", "connection_lost", "shutting_down", "quarantined", "unauthorized", "queue_full"}
 	s.settle()
 }
 
@@ -112,7 +121,7 @@ func (s *soak) guest(load Load) *Process {
 	s.serial++
 	load.Name = "g" + strconv.Itoa(s.serial)
 	if load.Cert == "" {
-		load.Cert = "other"
+		load.Cert = "guest"
 	}
 	return s.client(load)
 }
@@ -123,7 +132,7 @@ func (s *soak) faults() []func() {
 	return []func(){
 		func() {
 			name := s.anyWorker()
-			s.fault("SIGKILL of "+name, callers, settle, s.workers[name].Kill)
+			s.fault("SIGKILL of "+name, inFlight, settle, s.workers[name].Kill)
 		},
 		func() {
 			name := s.anyWorker()
@@ -131,19 +140,19 @@ func (s *soak) faults() []func() {
 		},
 		func() {
 			name := s.anyWorker()
-			s.fault("SIGSTOP of "+name+" for more than the bound", callers, settle, func() { s.pause(name, silence+beat+s.upTo(2*silence)) })
+			s.fault("SIGSTOP of "+name+" for more than the bound", inFlight, settle, func() { s.pause(name, silence+beat+s.upTo(2*silence)) })
 		},
-		func() { s.fault("cut of w1's connection", callers, settle, s.workerP.Cut) },
+		func() { s.fault("cut of w1's connection", inFlight, settle, s.workerP.Cut) },
 		func() { s.fault("cut of the client's connection", 0, settle, s.clientP.Cut) },
 		func() {
-			s.fault("freeze of w1's connection", callers, settle, func() { s.frozen(s.workerP, s.upTo(2*silence)) })
+			s.fault("freeze of w1's connection", inFlight, settle, func() { s.frozen(s.workerP, s.upTo(2*silence)) })
 		},
 		func() {
-			s.fault("freeze of the client's connection", callers, 2*settle, func() { s.frozen(s.clientP, s.upTo(2*silence)) })
+			s.fault("freeze of the client's connection", inFlight, 2*settle, func() { s.frozen(s.clientP, s.upTo(2*silence)) })
 		},
 		func() {
 			forTarget := s.random.IntN(2) == 0
-			s.fault(fmt.Sprintf("half-open connection of w1, the broker sees the end: %v", forTarget), callers, silence+settle,
+			s.fault(fmt.Sprintf("half-open connection of w1, the broker sees the end: %v", forTarget), inFlight, silence+settle,
 				func() { s.workerP.HalfOpen(forTarget) })
 		},
 		func() {
@@ -155,7 +164,7 @@ func (s *soak) faults() []func() {
 		s.brokerKilled, // the hardest one, twice as often
 		func() {
 			s.rules.Restarts++
-			s.fault("SIGTERM of the broker, started again", callers, 4*settle, func() {
+			s.fault("SIGTERM of the broker, started again", inFlight, 4*settle, func() {
 				if err := s.broker.Stop(startWait); err != nil {
 					s.t.Error(err)
 				}
@@ -196,7 +205,7 @@ func (s *soak) faults() []func() {
 			s.fault("revoking a client's key", 4, settle, func() { s.must(os.Remove(s.keys.PublicPath(name))) })
 		},
 		func() {
-			s.fault("a poisonous call", maxAttempts*callers, settle, func() {
+			s.fault("a poisonous call", maxAttempts*inFlight, settle, func() {
 				p := s.guest(Load{Callers: 1, Methods: "poison", Calls: 1})
 				s.eventually("the poisoner has its outcome", func() bool { s.complete(); return !p.Alive() })
 			})
@@ -210,7 +219,7 @@ func (s *soak) faults() []func() {
 func (s *soak) brokerKilled() {
 	s.rules.Restarts++
 	name, with := s.anyWorker(), s.random.IntN(4)
-	s.fault(fmt.Sprintf("SIGKILL of the broker, started again, with harm number %d to %s", with, name), 2*callers, 4*beat, func() {
+	s.fault(fmt.Sprintf("SIGKILL of the broker, started again, with harm number %d to %s", with, name), 2*inFlight, 4*beat, func() {
 		s.broker.Kill()
 		switch with {
 		case 0:

@@ -42,11 +42,12 @@ type system struct {
 	frontend string // host:port
 	backend  string
 
+	workerEnv []string // more environment of workers
+
 	broker  *Process
 	admin   *clientsdk.Client
 	workers map[string]*Process
 	clients map[string]*Process
-	serial  int // of processes
 	rules   Rules
 	began   time.Time
 
@@ -181,7 +182,7 @@ func (s *system) workerAs(key, name string, concurrency int, addr string) *Proce
 	s.t.Helper()
 	file := filepath.Join(s.dir, name+".ini")
 	s.must(os.WriteFile(file, []byte("[main]\nid = "+name+"\n"), 0o600))
-	p := s.start(name, roleWorker, []string{journalsVariable + "=" + s.journals()}, "--config_file", file,
+	p := s.start(name, roleWorker, append([]string{journalsVariable + "=" + s.journals()}, s.workerEnv...), "--config_file", file,
 		"--server", "tcp://"+addr, "--cert", s.keys.SecretPath(key), "--server-key", s.keys.PublicPath("server"),
 		"--concurrency", strconv.Itoa(concurrency))
 	s.workers[name] = p

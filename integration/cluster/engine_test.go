@@ -150,7 +150,7 @@ func (e *engine) sweep(match func(name string) bool) {
 	complain("volumes", "", err)
 	for _, v := range volumes {
 		if match(v.Name) {
-			complain("volume", v.Name, e.RemoveVolume(v.Name))
+			complain("volume", v.Name, e.RemoveVolumeWithOptions(docker.RemoveVolumeOptions{Name: v.Name}))
 		}
 	}
 	images, err := e.ListImages(docker.ListImagesOptions{})
