@@ -44,7 +44,7 @@ func (b *Broker) methodViews(own bool) []MethodView {
 			continue
 		}
 		views = append(views, MethodView{
-			Name: m.Name, Aliases: m.Aliases, Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
+			Name: m.Name, Aliases: append([]string{}, m.Aliases...), Signature: m.Signature, Doc: m.Doc, Idempotent: m.Idempotent, Stream: m.Stream,
 			Workers: m.Workers, Queued: m.Queued, Running: m.Running, Succeeded: m.Succeeded, Failed: m.Failed,
 		})
 	}
@@ -83,7 +83,9 @@ func (b *Broker) calls(_ context.Context, p params) (any, error) {
 	}
 	views := []CallView{}
 	for _, c := range b.dispatcher.Calls(filter) {
-		views = append(views, callView(c))
+		if !strings.HasPrefix(c.Method, message.ReservedPrefix) { // the question itself is no news
+			views = append(views, callView(c))
+		}
 	}
 	return views, nil
 }
@@ -180,7 +182,11 @@ func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
 	host, byHost := strings.CutPrefix(which, "host:")
 	drained := []string{}
 	for _, w := range b.dispatcher.Workers() {
-		if w.Key != ownKey && (w.ID == which || which == "all" || byHost && w.Host == host) && b.dispatcher.DrainWorker(w.ID) {
+		if w.Key == ownKey || w.ID != which && which != "all" && (!byHost || w.Host != host) {
+			continue
+		}
+		b.supervisor.Excuse(w.ID) // before it can leave
+		if b.dispatcher.DrainWorker(w.ID) {
 			drained = append(drained, w.ID)
 		}
 	}

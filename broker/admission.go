@@ -42,11 +42,7 @@ func (a *admission) byKey(key curve.PublicKey, metadata zmtp.Metadata) (any, err
 	case status == keyring.Unknown:
 		return nil, &zmtp.Refusal{Status: "400", Reason: "unknown key " + key.String(), Silent: true, Hold: a.unknownHold}
 	case !slices.Contains(a.roles, entry.Role):
-		article := "a"
-		if entry.Role == curve.RoleAdmin {
-			article = "an"
-		}
-		return nil, refuse("%s %s key may not enter the %s: make one of role %s with certtool", article, entry.Role, a.endpoint, a.roles[0])
+		return nil, refuse("a key of role %s may not enter the %s: connect to the other port, or make a key of role %s with certtool", entry.Role, a.endpoint, a.roles[0])
 	}
 	if err := a.speaks(metadata, refuse); err != nil {
 		return nil, err

@@ -157,7 +157,11 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
-		return nil, fmt.Errorf("%w (choose another port in [main], or stop what uses it)", err)
+		where := "[main]"
+		if b.config.Path != "" {
+			where += " of " + b.config.Path
+		}
+		return nil, fmt.Errorf("%w (choose another port in %s, or stop what uses it; broker status tells whether it is this broker)", err, where)
 	}
 	return listener, nil
 }

@@ -319,9 +319,9 @@ func TestAdmission_refusals(t *testing.T) {
 		want              string
 	}{
 		{"another version", "client", "DEALER", false, []zmtp.Property{{Name: message.PropertySDK, Value: "2"}}, "version 1 is"},
-		{"a worker at the frontend", "worker", "DEALER", false, []zmtp.Property{sdk}, "a worker key may not enter the frontend"},
-		{"a client at the backend", "client", "DEALER", true, []zmtp.Property{sdk}, "a client key may not enter the backend"},
-		{"an admin at the backend", "admin", "DEALER", true, []zmtp.Property{sdk}, "an admin key may not enter the backend"},
+		{"a worker at the frontend", "worker", "DEALER", false, []zmtp.Property{sdk}, "role worker may not enter the frontend"},
+		{"a client at the backend", "client", "DEALER", true, []zmtp.Property{sdk}, "role client may not enter the backend"},
+		{"an admin at the backend", "admin", "DEALER", true, []zmtp.Property{sdk}, "role admin may not enter the backend"},
 		{"an unfit socket", "client", "REP", false, []zmtp.Property{sdk}, `"REP" socket cannot talk`},
 		{"an unknown key", "stranger", "DEALER", false, []zmtp.Property{sdk}, "is unknown"},
 		{"a revoked key", "former", "DEALER", false, []zmtp.Property{sdk}, "was revoked"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
@@ -32,6 +33,9 @@ func (b *Broker) superviseWorkers() error {
 	}
 	if !cfg.Workers.AutoStart {
 		return nil
+	}
+	if _, err := os.Stat(cfg.Workers.WorkerScriptPath); err != nil {
+		return fmt.Errorf("worker_script_path: %w; build the worker, or give its path in [workers]", err)
 	}
 	for _, path := range workerFiles(cfg) {
 		spec, err := supervise.Read(cfg, path, b.backendPort())

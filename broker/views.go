@@ -111,7 +111,7 @@ func (b *Broker) workerViews() []WorkerView {
 		v := WorkerView{
 			ID: w.ID, Name: w.Name, State: "connected", Host: w.Host, PID: w.PID, Address: w.Address, Version: w.Version,
 			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Succeeded: w.Done, Failed: w.Failed,
-			Connected: seconds(w.Since), Methods: w.Methods,
+			Connected: seconds(w.Since), Methods: w.Methods, Stderr: []string{},
 		}
 		if w.Draining {
 			v.State = "draining"
@@ -123,7 +123,7 @@ func (b *Broker) workerViews() []WorkerView {
 		i, connected := index[p.ID]
 		if !connected {
 			i = len(views)
-			views = append(views, WorkerView{ID: p.ID, Name: p.Name, State: p.State.String(), PID: p.PID})
+			views = append(views, WorkerView{ID: p.ID, Name: p.Name, State: p.State.String(), PID: p.PID, Stderr: []string{}})
 		}
 		views[i].addProcess(p)
 	}
@@ -133,7 +133,7 @@ func (b *Broker) workerViews() []WorkerView {
 func (v *WorkerView) addProcess(p supervise.Status) {
 	v.Local, v.Config, v.Restarts = true, p.Config, p.Restarts
 	if p.LastExit != nil {
-		v.LastExit, v.Stderr = p.LastExit.Status, p.LastExit.Stderr
+		v.LastExit, v.Stderr = p.LastExit.Status, append(v.Stderr, p.LastExit.Stderr...)
 	}
 }
 

@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# Installs the foreign ZeroMQ peers that the tests talk to. Where it cannot, it
-# says what is missing and fails, unless SERVICETOOLS_WITHOUT names the peers.
+# Installs the foreign ZeroMQ peers that the tests talk to, and looks for the
+# Docker engine that they drive. Where something is missing it says what and
+# fails, unless SERVICETOOLS_WITHOUT, a list such as pyzmq,docker, names it.
 set -eu
+if ! docker info >/dev/null 2>&1; then
+  case ",${SERVICETOOLS_WITHOUT:-}," in
+    *,docker,*) echo "NOT RUN: the tests with docker (SERVICETOOLS_WITHOUT names it)" >&2 ;;
+    *) echo "the cluster tests need a Docker engine and docker-compose: start one, or set SERVICETOOLS_WITHOUT=docker to go without" >&2
+       exit 1 ;;
+  esac
+fi
 missing=() peers=()
 need() { # peer package check...
   "${@:3}" >/dev/null 2>&1 && return

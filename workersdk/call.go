@@ -76,6 +76,7 @@ type call struct {
 	cancel  context.CancelCauseFunc // nil before it runs and without a context
 	flow    *flow                   // of a stream
 	told    time.Time               // the last PROGRESS
+	held    *outcome                // of a claimed stream that has ended, until the new broker has its items; else nil
 }
 
 func (c *call) describe() Call {

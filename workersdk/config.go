@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/servicetools/servicetools/wire/curve"
-	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 	"github.com/servicetools/servicetools/workersdk/config"
 )
@@ -42,8 +41,9 @@ type Config struct {
 	// DrainTimeout is how long the calls that run may still take when the
 	// worker is told to stop. Default 30 s; negative: no time.
 	DrainTimeout time.Duration
-	// MaxMessage bounds one message in either direction, in bytes. The broker
-	// may set a lower bound. Default 16 MiB.
+	// MaxMessage bounds the arguments of a call and its result, in bytes. The
+	// broker may set a lower bound; one that sets a higher bound may send what
+	// this worker does not take. Default 16 MiB.
 	MaxMessage int
 	// Log gets connections, drains and panics; arguments, results and keys are
 	// never logged. Default: nothing is logged.
@@ -142,8 +142,9 @@ func (c *Config) verify(declared int) error {
 // minMessage is the smallest limit under which errors still fit a message.
 const minMessage = 1 << 10
 
-// envelopeRoom is what an envelope takes beside its body, at most.
-const envelopeRoom = message.HeaderSize + message.OriginSize + 8
+// envelopeRoom is what a link takes above the largest body: its envelope, and
+// others of the same batch.
+const envelopeRoom = 128 << 10
 
 // mechanism returns how links are secured.
 func (c *Config) mechanism() zmtp.Mechanism {

@@ -96,7 +96,7 @@ func (k *connection) register() {
 	r := w.registration()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays)
+	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays+w.kept.streams())
 	k.busy = r.Busy
 	w.joining = true
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
@@ -146,7 +146,7 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 	switch e.Kind {
 	case message.KindCancel:
 		if c := w.findLocked(e); c != nil {
-			c.stopLocked(errCancel)
+			w.stopLocked(c, errCancel)
 		}
 	case message.KindGrant:
 		if c := w.findLocked(e); c != nil && c.flow != nil {

@@ -37,7 +37,8 @@ var (
 	errCancel   = message.Errorf(message.Cancelled, "the caller cancelled the call")
 	errFenced   = message.Errorf(message.WorkerLost, "the broker lost this worker for a while and gave the call up")
 	errOrphaned = message.Errorf(message.ConnectionLost, "the broker was restarted and cannot be told of this call")
-	errLeaving  = message.Errorf(message.ShuttingDown, "the worker leaves and its drain timeout is over")
+	errLeaving  = message.Errorf(message.ShuttingDown, "the worker left before the method had finished").
+			WithExecution(message.MaybeExecuted)
 )
 
 // What a call that never ran ends in.

@@ -34,7 +34,7 @@ func (w *Worker) leave(stop func()) {
 		w.mu.Lock()
 		late := w.openLocked()
 		for _, c := range late {
-			c.stopLocked(errLeaving)
+			w.stopLocked(c, errLeaving)
 		}
 		w.mu.Unlock()
 		w.log.Warn("the drain timeout is over; the calls that still run are cancelled", "calls", len(late))

@@ -114,6 +114,9 @@ func newApp(obj any, opts []Option, stdout, stderr io.Writer) *cli.App {
 	}
 	for _, command := range app.Commands {
 		command.OnUsageError = wrongUsage
+		if command.UsageText != "" {
+			command.UsageText = name + " " + command.UsageText
+		}
 	}
 	return app
 }

@@ -18,6 +18,16 @@ type outcome struct {
 	known  bool // origin is set
 	origin message.Origin
 	body   *[]byte // from buffers; nil when it was forgotten
+	stream *call   // whose items the client may not have seen; nil = there are none
+}
+
+// size is what o holds, in bytes.
+func (o *outcome) size() int {
+	n := cap(*o.body)
+	if o.stream != nil {
+		n += o.stream.flow.bytes
+	}
+	return n
 }
 
 // kept holds, in order, the outcomes that no broker has acknowledged. Guarded by Worker.mu.
@@ -31,7 +41,7 @@ type kept struct {
 // add keeps o, and forgets older ones if there are too many.
 func (k *kept) add(o outcome) {
 	k.list = append(k.list, o)
-	k.bytes += cap(*o.body)
+	k.bytes += o.size()
 	for k.whole < len(k.list)-1 && (k.bytes > maxKeptBytes || len(k.list)-k.whole > maxKeptCount) {
 		k.forget(k.whole)
 		k.whole++
@@ -39,10 +49,10 @@ func (k *kept) add(o outcome) {
 }
 
 func (k *kept) forget(i int) {
-	if b := k.list[i].body; b != nil {
-		k.bytes -= cap(*b)
-		putBuffer(b)
-		k.list[i].body = nil
+	if o := &k.list[i]; o.body != nil {
+		k.bytes -= o.size()
+		putBuffer(o.body)
+		o.body, o.stream = nil, nil
 	}
 }
 
@@ -66,20 +76,35 @@ func (k *kept) drop(n int) {
 	k.whole = max(0, k.whole-n)
 }
 
-// move begins a link to another broker and returns what it has to be
-// told: the outcomes that can be told to one that did not give out the calls.
-func (k *kept) move() []outcome {
-	told := k.list[:0]
+// move begins a link to another broker and returns what it has to be told: the
+// outcomes that can be told to one that did not give out the calls, and apart
+// from them those of streams, which it takes only behind their items.
+func (k *kept) move() (told, streams []outcome) {
+	told = k.list[:0]
 	for i, o := range k.list {
-		if o.known && o.body != nil {
-			told = append(told, o)
-		} else {
+		switch {
+		case !o.known || o.body == nil:
 			k.forget(i)
+		case o.stream != nil:
+			k.bytes -= o.size()
+			streams = append(streams, o)
+		default:
+			told = append(told, o)
 		}
 	}
 	clear(k.list[len(told):])
 	k.list, k.acked, k.whole = told, 0, 0
-	return told
+	return told, streams
+}
+
+// streams counts the outcomes that move returns apart.
+func (k *kept) streams() (n int) {
+	for i := range k.list {
+		if k.list[i].stream != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // finish ends c: failure, or the value in result, goes to the broker. result
@@ -106,14 +131,46 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 		}
 		return
 	}
-	w.removeLocked(c)
+	c.running = false
 	o := outcome{kind: kind, known: c.known, origin: c.origin, body: result}
+	if f := c.flow; f != nil {
+		switch {
+		case f.lossy:
+			o.known = false
+		case len(f.parts) > 0:
+			o.stream = c
+		}
+		if f.paused {
+			c.held = &o // goes behind the items, once the broker wants them
+			return
+		}
+	}
+	w.tellLocked(c, o)
+}
+
+// tellLocked ends c with its outcome.
+func (w *Worker) tellLocked(c *call, o outcome) {
+	c.held = nil
+	w.removeLocked(c)
 	w.kept.add(o)
 	if w.conn != nil {
-		e := c.head(kind)
-		e.Body = *result
+		e := c.head(o.kind)
+		e.Body = *o.body
 		w.conn.append(&e)
 	}
+}
+
+// stopLocked asks c to stop. One that has ended, and waits to be asked for its
+// items, has nobody who asks.
+func (w *Worker) stopLocked(c *call, cause *message.Error) {
+	c.stopLocked(cause)
+	if c.held == nil {
+		return
+	}
+	o := *c.held
+	o.kind, o.stream = message.KindError, nil
+	*o.body = cause.Append((*o.body)[:0])
+	w.tellLocked(c, o)
 }
 
 func (w *Worker) removeLocked(c *call) {

@@ -204,6 +204,93 @@ func TestWorker_streamSurvivesARestart(t *testing.T) {
 	}
 }
 
+// A stream that has ended is told to another broker like one that runs: its
+// outcome means nothing without the items that the client has not seen.
+func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		leakCheck(t)
+		b := newScripted(t, "127.0.0.1:0", 1, nil)
+		b.mute = true
+		w := start(t, b, newLab(), nil)
+		p := b.worker()
+		p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 16)
+		for range 16 {
+			p.want(message.KindPart, 1)
+		}
+		p.want(message.KindResult, 1)
+		w.mu.Lock()
+		o := w.kept.list[0]
+		if late { // as if the method returned only behind the claim
+			w.kept = kept{}
+			w.calls[1] = o.stream
+		}
+		w.mu.Unlock()
+		b.kill()
+		b = newScripted(t, b.addr, 2, nil)
+		p = b.worker()
+		if p.register.Busy != 1 {
+			t.Errorf("got busy %d, want 1", p.register.Busy)
+		}
+		p.claims(1)
+		if late {
+			w.finish(o.stream, o.body, nil)
+		}
+		b.kill() // before the caller has asked: the next broker is told as well
+		b = newScripted(t, b.addr, 3, nil)
+		p = b.worker()
+		p.claims(1)
+		p.want(message.KindCapacity, 4)
+		p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 16})
+		for i := range uint64(16) {
+			if e := p.next(); e.Kind != message.KindPart || e.Sequence != i || e.Origin != origin(1) {
+				t.Fatalf("got %v %d, want part %d again", e.Kind, e.Sequence, i)
+			}
+		}
+		if e := p.next(); e.Kind != message.KindResult || e.Origin != origin(1) {
+			t.Fatalf("got %v %q", e.Kind, e.Body)
+		}
+		p.call(2, "add", 1, 1)
+		p.result(2)
+	}
+}
+
+// Nobody asks for the stream: its slot is free again.
+func TestWorker_endedStreamThatNobodyAsksFor(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	b.mute = true
+	w := start(t, b, newLab(), nil)
+	p := b.worker()
+	p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 3)
+	for range 3 {
+		p.want(message.KindPart, 1)
+	}
+	p.want(message.KindResult, 1)
+	b.kill()
+	b = newScripted(t, b.addr, 2, nil)
+	p = b.worker()
+	p.claims(1)
+	p.want(message.KindCapacity, 4)
+	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(1)})
+	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(1) {
+		t.Fatalf("got %v", e.Kind)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.claimed) + w.strays; n != 0 {
+		t.Errorf("%d slots are taken by nothing", n)
+	}
+}
+
+// claims waits for the claim of a call.
+func (p *peer) claims(number uint64) {
+	p.t.Helper()
+	e := p.next()
+	if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim || e.Origin != origin(number) {
+		p.t.Fatalf("got %v of %v, want the claim of %d", e.Kind, e.Origin, number)
+	}
+}
+
 func TestKept_bounds(t *testing.T) {
 	var k kept
 	add := func(size int) {
@@ -222,8 +309,8 @@ func TestKept_bounds(t *testing.T) {
 	if !k.ack(5) || k.ack(4) || k.ack(1<<40) {
 		t.Error("ACK is taken wrongly")
 	}
-	if n := len(k.move()); n > maxKeptCount || n < maxKeptCount-10 {
-		t.Errorf("%d outcomes would be told", n)
+	if told, _ := k.move(); len(told) > maxKeptCount || len(told) < maxKeptCount-10 {
+		t.Errorf("%d outcomes would be told", len(told))
 	}
 	k.drop(len(k.list))
 	if k.bytes != 0 {
@@ -292,8 +379,8 @@ func TestWorker_drainTimeout(t *testing.T) {
 	receive(t, l.entered, "the method")
 	w.stop()
 	p.want(message.KindCapacity, 0)
-	if e := p.failure(1); e.Code != message.ShuttingDown {
-		t.Errorf("got %v", e)
+	if e := p.failure(1); e.Code != message.ShuttingDown || e.Execution() != message.MaybeExecuted {
+		t.Errorf("got %v, executed: %v", e, e.Execution()) // it ran: a broker must not give it to another worker
 	}
 	p.want(message.KindBye, 0)
 	w.gone()

@@ -29,6 +29,10 @@ func (k *connection) attach(e *message.Envelope) error {
 	k.beats.Go(func() { k.beat(interval) })
 	w := k.worker
 	fenced, claimed := w.serve(k, &r)
+	if r.MaxMessage > int64(w.cfg.MaxMessage) {
+		w.log.Warn("the broker sends larger calls than this worker takes: raise max_message in [limits]",
+			"broker", r.MaxMessage, "worker", w.cfg.MaxMessage)
+	}
 	w.log.Info("registered with the broker", "addr", w.cfg.Addr, "worker", w.ID(), "methods", len(w.table.Methods()),
 		"concurrency", w.cfg.Concurrency, "claimed", claimed, "fenced", fenced, "broker_version", r.Version)
 	return nil
@@ -49,7 +53,6 @@ func (w *Worker) serve(k *connection, r *message.Registered) (fenced, claimed in
 	if r.MaxMessage > 0 {
 		w.resultLimit = int(min(int64(w.resultLimit), r.MaxMessage))
 	}
-	w.resultLimit = max(w.resultLimit, minMessage) - envelopeRoom
 	if r.Worker != "" {
 		w.id = r.Worker
 	}
@@ -90,10 +93,15 @@ func (w *Worker) fenceLocked() {
 
 // claimLocked tells another broker what this worker runs and what it holds.
 func (w *Worker) claimLocked(k *connection) {
-	for _, o := range w.kept.move() {
+	told, streams := w.kept.move()
+	for _, o := range told {
 		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, Body: *o.body})
 	}
 	open := w.openLocked()
+	for _, o := range streams {
+		o.stream.held = &o
+		open = append(open, o.stream)
+	}
 	clear(w.claimed)
 	for _, c := range open {
 		// A cancelled call has nobody who asks for it, and items of a stream

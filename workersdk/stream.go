@@ -88,7 +88,7 @@ func (w *Worker) emit(ctx context.Context, c *call, item []byte) error {
 
 // grantLocked moves the window of a stream. The first GRANT for a claimed one
 // says that the new broker waits for its items: those that the client may not
-// have seen are sent again.
+// have seen are sent again, and behind them the outcome if there is one.
 func (k *connection) grantLocked(c *call, window uint64) {
 	again := c.flow.paused
 	c.flow.grant(window)
@@ -99,5 +99,8 @@ func (k *connection) grantLocked(c *call, window uint64) {
 		e := c.head(message.KindPart)
 		e.Sequence, e.Body = c.flow.next-uint64(len(c.flow.parts)-i), item
 		k.append(&e)
+	}
+	if c.held != nil {
+		k.worker.tellLocked(c, *c.held)
 	}
 }

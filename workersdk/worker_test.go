@@ -420,3 +420,29 @@ func TestWorker_curve(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// The largest arguments and the largest result fit, whatever else is in the batch.
+func TestWorker_largestBodies(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	start(t, b, newLab(), func(c *Config) { c.MaxMessage, c.Concurrency = 1<<20, 8 })
+	p := b.worker()
+	const most = 1<<20 - 5 // the bin's own head has 5 bytes
+	p.call(1, "large", most)
+	if e := p.want(message.KindResult, 1); len(e.Body) != 1<<20 {
+		t.Errorf("got %d bytes", len(e.Body))
+	}
+	p.call(2, "large", most+1)
+	if e := p.failure(2); e.Code != message.TooLarge {
+		t.Errorf("got %v", e)
+	}
+	for i := range uint64(3) {
+		p.call(3+i, "echo", strings.Repeat("x", 60<<10)) // several in one batch
+	}
+	p.call(6, "echo", make([]byte, 1<<20-100))
+	for range 4 {
+		if e := p.next(); e.Kind != message.KindResult {
+			t.Errorf("got %v %q", e.Kind, e.Body)
+		}
+	}
+}

@@ -53,8 +53,9 @@ type Client struct {
 	ended    chan struct{} // closed when the read loop has ended
 
 	// Owned by the read loop; cause is for all once ended is closed.
-	taken uint64 // outcomes received
-	cause error  // why the link ended
+	greeted bool   // ATTACHED has come
+	taken   uint64 // outcomes received
+	cause   error  // why the link ended
 
 	mu      sync.Mutex
 	calls   uint64                   // number of the last call; guarded by mu
@@ -188,11 +189,11 @@ func (c *Client) receive(m *zmtp.Message) error {
 			if err := message.Unmarshal(e.Body, &body); err != nil {
 				return err
 			}
-			select {
-			case c.attached <- body.Version:
-			default:
+			if c.greeted {
 				return fmt.Errorf("%w: a second ATTACHED on one link", zmtp.ErrProtocol)
 			}
+			c.greeted = true
+			c.attached <- body.Version // has room for one
 		case message.KindResult:
 			c.settle(e.ID, answer{result: bytes.Clone(e.Body)})
 		case message.KindError:

@@ -10,19 +10,8 @@ import (
 // `broker remove ID --now` means what it says: the flag package stops at the
 // first argument. What stands behind "--" stays.
 func flagsFirst(app *cli.App, args []string) []string {
-	if len(args) < 2 {
-		return args
-	}
-	commands, at := app.Commands, 1
-	var command *cli.Command
-	for at < len(args) {
-		next := find(commands, args[at])
-		if next == nil {
-			break
-		}
-		command, commands, at = next, next.Subcommands, at+1
-	}
-	if command == nil {
+	command, at := commandOf(app, args)
+	if command == nil || args[len(args)-1] == completionFlag {
 		return args
 	}
 	var options, rest []string
@@ -43,6 +32,20 @@ func flagsFirst(app *cli.App, args []string) []string {
 		}
 	}
 	return append(append(args[:at:at], options...), rest...)
+}
+
+// commandOf returns the command that args name, nil if none, and the index of
+// what follows its name.
+func commandOf(app *cli.App, args []string) (command *cli.Command, at int) {
+	commands := app.Commands
+	for at = 1; at < len(args); at++ {
+		next := find(commands, args[at])
+		if next == nil {
+			break
+		}
+		command, commands = next, next.Subcommands
+	}
+	return command, at
 }
 
 func find(commands []*cli.Command, name string) *cli.Command {

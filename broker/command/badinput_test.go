@@ -87,7 +87,7 @@ func TestBadInput(t *testing.T) {
 		{"no security", ExitConfig, "is secured: give an admin key", []string{"status", "--server", frontend}},
 		{"another server's key", ExitConfig, "server key mismatch", append([]string{"status"}, replace(as("admin"), p.keys.PublicPath("server"), other.keys.PublicPath("server"))...)},
 		{"an unknown key", ExitUnauthorized, "put its public file into the broker's public_keys_dir", append([]string{"status"}, as("stranger")...)},
-		{"a worker's key", ExitUnauthorized, "a worker key may not enter the frontend", append([]string{"status"}, as("worker")...)},
+		{"a worker's key", ExitUnauthorized, "a key of role worker may not enter the frontend", append([]string{"status"}, as("worker")...)},
 		{"a client's key", ExitUnauthorized, "use an admin key", append([]string{"status"}, as("client")...)},
 		{"an unknown worker", ExitFailure, "broker workers lists", []string{"remove", "nobody", "--config", "DIR/server.ini"}},
 		{"an unknown call", ExitFailure, "broker calls lists", []string{"cancel", "17", "--config", "DIR/server.ini"}},

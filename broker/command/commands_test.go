@@ -90,7 +90,6 @@ func TestReload_saysWhatApplies(t *testing.T) {
 	}
 }
 
-// TestWatch_goesOnUntilItIsStopped: two views, one JSON object a line.
 func TestWatch_printsALineForEachView(t *testing.T) {
 	p := newPlace(t)
 	p.serve()
@@ -102,6 +101,24 @@ func TestWatch_printsALineForEachView(t *testing.T) {
 	var first map[string]any
 	if err := json.Unmarshal([]byte(out.first()), &first); err != nil || first["name"] != "test" {
 		t.Errorf("a view is %q: %v", out.first(), err)
+	}
+}
+
+func TestCommands_reachABrokerWithoutSecurity(t *testing.T) {
+	p := newPlace(t, "[security]", "secure = False")
+	b := p.serve()
+	if r := p.ok("status"); !strings.Contains(r.out, "SECURE      no") {
+		t.Errorf("status is\n%s", r.out)
+	}
+	if r := p.run("health", "--server", b.Frontend().String()); r.code != ExitOK {
+		t.Errorf("health gives %+v", r)
+	}
+	if r := p.run("doctor", "--config", p.config); r.code != ExitUnavailable || !strings.Contains(r.out, "NULL: without security") {
+		t.Errorf("doctor says\n%s", r.out)
+	}
+	r := p.run("health", "--server", b.Frontend().String(), "--cert", p.keys.SecretPath("admin"), "--server-key", p.keys.PublicPath("server"))
+	if r.code != ExitConfig || !strings.Contains(r.errOut, "runs without security") {
+		t.Errorf("keys for a broker without give %+v", r)
 	}
 }
 

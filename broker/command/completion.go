@@ -18,6 +18,29 @@ Example, for this session and for good:
    broker completion fish > ~/.config/fish/completions/broker.fish
    broker completion powershell >> $PROFILE`
 
+// completionFlag is what the scripts put behind the words of a command line.
+const completionFlag = "--generate-bash-completion"
+
+// completeOptions lists the options of a command whose line ends in "-" or
+// "--", in place of the cli package, which takes these for arguments. It
+// reports whether args are such a line.
+func completeOptions(app *cli.App, args []string) bool {
+	n := len(args)
+	if n < 3 || args[n-1] != completionFlag || args[n-2] != "-" && args[n-2] != "--" {
+		return false
+	}
+	flags := app.Flags
+	if command, _ := commandOf(app, args); command != nil {
+		flags = command.Flags
+	}
+	for _, name := range append(flagNames(flags), "help") {
+		if len(name) > 1 {
+			fmt.Fprintln(app.Writer, "--"+name)
+		}
+	}
+	return true
+}
+
 //go:embed completion/broker.bash
 var bashCompletion string
 

@@ -53,6 +53,18 @@ func TestDoctor_findsTheFault(t *testing.T) {
 				{"workers", "worker_script_path", p.dir + "/nope"},
 			})
 		}},
+		{"a script that cannot run", ExitConfig, "worker files", "run chmod +x", func(p *place) {
+			p.write("worker.ini", "[main]\nid = w\n")
+			p.write("script", "")
+			edit(p.config, [][3]string{
+				{"workers", "auto_start", "True"}, {"workers", "worker_config_paths", `["` + p.dir + `/worker.ini"]`},
+				{"workers", "worker_script_path", p.dir + "/script"},
+			})
+		}},
+		{"a log folder that cannot be", ExitConfig, "log folder", "cannot be written", func(p *place) {
+			p.write("file", "")
+			edit(p.config, [][3]string{{"logging", "log_dir", p.dir + "/file/logs"}})
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if runtime.GOOS == "windows" && strings.Contains(test.want, "chmod") {

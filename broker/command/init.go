@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ and written into the file. --keys DIR stands for the folders DIR/public_keys and
 DIR/private_keys that certtool generate --path DIR makes.
 
 Example, a broker that starts four workers of its own:
+   bin/demoworker init --config_file worker.ini
    broker init --config server.ini --keys certs --port 8006 --backend-port 9006 \
       --num-workers 4 --auto-start --worker-config worker.ini \
       --worker-script bin/demoworker --log-dir logs --logging-mode INFO`
@@ -102,7 +104,7 @@ func writeConfig(c *cli.Context) error {
 	if !o.Insecure {
 		server := curve.Keyset{PublicDir: o.PublicKeysDir, SecretDir: o.SecretKeysDir}.SecretPath("server")
 		if _, err := os.Stat(server); err != nil {
-			fmt.Fprintf(c.App.ErrWriter, "there is no %s yet: make it with certtool generate --path DIR --users all\n", server)
+			fmt.Fprintf(c.App.ErrWriter, "there is no %s yet: make it with certtool generate --path %s --users all\n", server, cmp.Or(c.String("keys"), "DIR"))
 		}
 	}
 	fmt.Fprintf(c.App.ErrWriter, "start the broker with: broker serve --config %s\n", path)

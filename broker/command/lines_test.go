@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// lines keeps what is written to it, and says when enough lines are there.
+// outputLines keeps what is written to it, and says when enough lines are there.
 type outputLines struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer // guarded by mu

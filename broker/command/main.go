@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,6 +35,10 @@ Example, for good:
    broker init --config server.ini --keys certs --port 8006 --backend-port 9006
    broker serve --config server.ini`
 
+// echo is how long after a signal another one is taken for the same: a terminal,
+// timeout(1) or a container's init may tell the process and its group.
+const echo = 250 * time.Millisecond
+
 // Main runs the command with the given arguments, the first being its name, and
 // returns its exit code. Data goes to stdout, everything else to stderr. The
 // first SIGINT or SIGTERM asks the command to end in order, the second ends the
@@ -51,8 +56,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		case <-ctx.Done():
 			return
 		}
-		<-signals
-		os.Exit(ExitInterrupted)
+		for first := time.Now(); ; {
+			if <-signals; time.Since(first) > echo {
+				os.Exit(ExitInterrupted)
+			}
+		}
 	}()
 	return run(ctx, args, stdout, stderr)
 }
@@ -60,6 +68,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // run is Main without its signals.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
+	if completeOptions(app, args) {
+		return ExitOK
+	}
 	err := app.RunContext(ctx, flagsFirst(app, args))
 	var found *foundError
 	if err != nil && !errors.As(err, &found) {

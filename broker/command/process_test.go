@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/servicetools/servicetools/broker"
 )
@@ -117,10 +118,21 @@ func TestServe_endsAtOnceOnTheSecondSignal(t *testing.T) {
 	p.call("hold")
 	p.until("the call runs", func() bool { return strings.Contains(p.ok("calls").out, "hold") })
 	s.signal(syscall.SIGTERM)
+	s.signal(syscall.SIGINT) // an echo of the first, by which nothing ends
 	s.sees(`"msg":"draining"`)
-	s.signal(syscall.SIGTERM)
-	if code := s.wait(); code != ExitInterrupted {
-		t.Errorf("the broker exits with %d", code)
+	p.ok("health")
+	code := make(chan int)
+	go func() { code <- s.wait() }()
+	for {
+		select {
+		case got := <-code:
+			if got != ExitInterrupted {
+				t.Errorf("the broker exits with %d", got)
+			}
+			return
+		case <-time.After(echo):
+			_ = s.Process.Signal(syscall.SIGTERM) // it may have ended just now
+		}
 	}
 }
 
@@ -179,6 +191,9 @@ func TestWorkers_comeAndGo(t *testing.T) {
 	p.ok("scale", "3")
 	p.until("a third is there", func() bool { return strings.Count(p.ok("workers").out, "connected") == 3 })
 
+	p.ok("add", "--worker-config", "first.ini") // a further copy, though the broker knows the file by a relative path
+	p.until("a fourth is there", func() bool { return strings.Count(p.ok("workers").out, "connected") == 4 })
+
 	before, _ := state("w1")
 	if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -196,6 +211,39 @@ func TestWorkers_comeAndGo(t *testing.T) {
 	s.signal(syscall.SIGTERM)
 	if code := s.wait(); code != ExitOK {
 		t.Errorf("the broker exits with %d", code)
+	}
+}
+
+// TestDoctor_showsWhyAWorkerEnds: the last words of its process are in the line.
+func TestDoctor_showsWhyAWorkerEnds(t *testing.T) {
+	p := newPlace(t)
+	p.write("worker.ini", "[main]\nid = w1\n")
+	p.write("script", "#!/bin/sh\necho no licence >&2\nexit 3\n")
+	if err := os.Chmod(p.dir+"/script", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := edit(p.config, [][3]string{
+		{"workers", "auto_start", "True"}, {"workers", "worker_config_paths", `["` + p.dir + `/worker.ini"]`},
+		{"workers", "worker_script_path", p.dir + "/script"}, {"logging", "log_dir", p.dir + "/logs"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.serve()
+	want := "after exit status 3, its last line: no licence"
+	p.until("the worker has ended", func() bool { return strings.Contains(p.run("doctor", "--config", p.config).out, want) })
+	r := p.ok("add", "--worker-config", p.dir+"/worker.ini", "--count", "2")
+	if strings.Count(r.out, "\n") != 2 {
+		t.Errorf("add prints %q", r.out)
+	}
+	cfg, err := broker.Load(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = p.run("add", "--server", cfg.FrontendAddr(), "--cert", p.keys.SecretPath("admin"), "--server-key", p.keys.PublicPath("server"),
+		"--config", p.dir+"/worker.ini", "-o", "json")
+	if r.code != ExitOK || !strings.HasPrefix(r.out, "[") {
+		t.Errorf("add from elsewhere gives %+v", r)
 	}
 }
 

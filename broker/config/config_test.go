@@ -160,6 +160,29 @@ func TestLoad_reusesCopiesOfAnInterruptedLoad(t *testing.T) {
 	}
 }
 
+// TestCloneWorker_knowsPathsByTheirPlace: a copy is in use whether its path is
+// relative or not.
+func TestCloneWorker_knowsPathsByTheirPlace(t *testing.T) {
+	inFolder(t)
+	mustWrite(t, "w.ini", "[main]\nname = w\n")
+	full, err := filepath.Abs("w.ini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := CloneWorker("w.ini", nil)
+	if err != nil || first != "w-2.ini" {
+		t.Fatalf("got %s, %v", first, err)
+	}
+	second, err := CloneWorker(full, []string{"w.ini", first})
+	if err != nil || filepath.Base(second) != "w-3.ini" {
+		t.Errorf("got %s, %v", second, err)
+	}
+	_, err = CloneWorker("absent.ini", nil)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "init --config_file absent.ini") {
+		t.Errorf("without a file: %v", err)
+	}
+}
+
 func TestLoad_idIsWrittenOnce(t *testing.T) {
 	inFolder(t)
 	mustWrite(t, "s.ini", "[main]\nport = 0\nbackend_port = 0\n[security]\nsecure = False")

@@ -86,6 +86,9 @@ func (c *Config) pointWorker(w *workerconfig.Config) error {
 // earlier is used again, unless used lists it.
 func CloneWorker(path string, used []string) (string, error) {
 	f, err := ini.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("copying a worker's configuration: %s: %w: the worker's program writes one with: init --config_file %s", path, fs.ErrNotExist, path)
+	}
 	if err != nil {
 		return "", fmt.Errorf("copying a worker's configuration: %w", err)
 	}
@@ -96,7 +99,7 @@ func CloneWorker(path string, used []string) (string, error) {
 	}
 	for n := 2; ; n++ {
 		f.Name = fmt.Sprintf("%s-%d%s", stem, n, ext)
-		if slices.Contains(used, f.Name) {
+		if slices.ContainsFunc(used, func(path string) bool { return samePath(path, f.Name) }) {
 			continue
 		}
 		if _, err := LoadWorker(f.Name); err == nil {
@@ -106,6 +109,13 @@ func CloneWorker(path string, used []string) (string, error) {
 			return f.Name, err
 		}
 	}
+}
+
+// samePath reports whether two paths, relative or not, name the same place.
+func samePath(a, b string) bool {
+	a, errA := filepath.Abs(a)
+	b, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
 }
 
 // LoadWorker reads a worker's file as a worker started by this process would.

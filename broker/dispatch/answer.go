@@ -18,7 +18,8 @@ const (
 
 // Outcome takes a worker's answer: kind is KindResult or KindError. An answer to a
 // token that is not the worker's, or to a call that has ended, is counted and
-// dropped. shutting_down hands the call back, and drains the worker.
+// dropped. shutting_down hands the call back, and drains the worker; a call that
+// the worker has begun runs elsewhere only if it may run twice.
 func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
 	d := w.d
 	d.mu.Lock()
@@ -83,22 +84,25 @@ func (w *Worker) findLocked(ref Ref) *assignment {
 // answeredLocked frees the slot and ends the call.
 func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	c := a.call
-	leaving := o.back() && !w.plain
+	leaving := o.kind == message.KindError && o.code == message.ShuttingDown && !w.plain
 	if leaving && !w.draining {
 		w.draining = true
 		d.shutLocked(w, d.clock())
 		w.ackLocked(w.answered)
 	}
-	back := leaving && c != nil && c.session != nil
+	back := leaving && c != nil && c.session != nil && (o.back() || c.repeat() && int(c.attempts) < d.limits.MaxAttempts)
 	switch {
 	case c == nil && d.claims[a.origin].is(a):
 		d.keepClaimLocked(a.origin, o)
 	case c == nil:
 		d.stats.Late++
-	case back:
+	case back && o.back():
 		d.leaveLocked(c)
 		c.attempts--
 		d.stats.Returned++
+	case back: // it was stopped half way
+		d.leaveLocked(c)
+		d.stats.Redispatched++
 	case o.kind == message.KindResult:
 		w.succeeded++
 		d.endLocked(c, o)

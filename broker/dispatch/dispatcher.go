@@ -33,7 +33,8 @@ type Dispatcher struct {
 	// method, pool, domain and client.
 	mu       sync.Mutex
 	limits   Limits
-	draining bool
+	draining bool // takes no new call, except of the broker's own methods
+	drained  bool // takes no new call at all
 
 	clients  map[string]*client
 	sessions map[sessionName]*Session
@@ -146,7 +147,8 @@ func (d *Dispatcher) Limits() Limits {
 	return d.limits
 }
 
-// BeginDrain refuses new calls with shutting_down from now on.
+// BeginDrain refuses new calls with shutting_down from now on, except those of
+// the broker's own methods: an operator wants to see what is left.
 func (d *Dispatcher) BeginDrain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -173,7 +175,7 @@ func (d *Dispatcher) Settled() bool {
 func (d *Dispatcher) EndDrain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.draining = true
+	d.draining, d.drained = true, true
 	var rest []*call
 	d.eachCallLocked(func(c *call) { rest = append(rest, c) })
 	for _, c := range rest {

@@ -191,6 +191,25 @@ func TestDrain_handBackDrains(t *testing.T) {
 	w.serve(1, "echo").has("1/1")
 }
 
+// What a worker stopped half way at the end of its drain may have had effects.
+func TestDrain_unfinishedCallsRunAgainOnlyIfTheyMay(t *testing.T) {
+	w := settled(t, dispatch.Limits{MaxAttempts: 2})
+	s := w.serve(2, "echo", "safe*")
+	c := w.client("k")
+	c.call("echo")
+	c.call("safe")
+	unfinished := message.Errorf(message.ShuttingDown, "").WithExecution(message.MaybeExecuted).Append(nil)
+	s.worker.Outcome(s.ref(0), message.KindError, unfinished)
+	s.worker.Outcome(s.ref(1), message.KindError, unfinished)
+	w.check()
+	c.got("1:shutting_down/maybe")
+	s2 := w.serve(1, "echo", "safe*")
+	s2.has("2/2")
+	s2.worker.Outcome(s2.ref(0), message.KindError, unfinished)
+	w.check()
+	c.got("1:shutting_down/maybe", "2:shutting_down/maybe") // attempts are counted
+}
+
 func TestDrain_capacityZero(t *testing.T) {
 	w := settled(t, dispatch.Limits{})
 	s := w.serve(1, "echo")
@@ -270,4 +289,18 @@ func TestLost_requeuedInOrder(t *testing.T) {
 	s.loseAt(0)
 	next := w.serve(8, "echo")
 	next.has("1/1", "2/1", "3/1", "4/1", "5/1", "6/1", "7/1", "8/1")
+}
+
+func TestDrain_brokerStillAnswersOperators(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "broker.status")
+	c := w.client("k")
+	w.d.BeginDrain()
+	c.call("broker.status")
+	s.answer(0, "x")
+	c.got("1=x")
+	w.d.EndDrain()
+	c.call("broker.status")
+	w.check()
+	c.got("1=x", "2:shutting_down/no")
 }

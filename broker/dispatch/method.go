@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -144,6 +145,9 @@ func (d *Dispatcher) findLocked(name []byte, by *ClientConfig, now instant) (*me
 	m := d.methods[string(name)]
 	switch {
 	case m != nil && !by.may(m), m == nil && by.May != nil && !by.May(string(name)):
+		if bytes.HasPrefix(name, []byte(message.ReservedPrefix)) {
+			return nil, message.Errorf(message.Unauthorized, "only a key of role admin may call %q", name)
+		}
 		return nil, message.Errorf(message.Unauthorized,
 			"the key may not call method %q; add it to the methods of the key's file", name)
 	case m == nil && d.catchAll.open == 0 && now >= d.reserve.add(d.limits.NoWorkerGrace),

@@ -72,7 +72,18 @@ func TestMethod_unknownNamesTheNearest(t *testing.T) {
 		t.Fatal(e, e.Details)
 	}
 	c.call("secret_count")
-	if e := c.lastError(); e.Code != message.Unauthorized {
+	if e := c.lastError(); e.Code != message.Unauthorized || !strings.Contains(e.Message, "methods of the key's file") {
+		t.Fatal(e)
+	}
+}
+
+// TestMethod_theBrokersOwnTakeAnAdmin: no list of methods would help a client.
+func TestMethod_theBrokersOwnTakeAnAdmin(t *testing.T) {
+	c := settled(t, dispatch.Limits{}).client("k")
+	c.config.May = func(m string) bool { return !strings.HasPrefix(m, "broker.") }
+	c.attach(0)
+	c.call("broker.status")
+	if e := c.lastError(); e.Code != message.Unauthorized || !strings.Contains(e.Message, "role admin") {
 		t.Fatal(e)
 	}
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -66,7 +67,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 // record of the idempotency key if another call holds it.
 func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *record, *message.Error) {
 	switch {
-	case d.draining:
+	case d.drained || d.draining && !bytes.HasPrefix(r.Method, []byte(message.ReservedPrefix)):
 		return nil, nil, errShuttingDown
 	case len(r.Body) > d.limits.MaxMessage:
 		return nil, nil, message.Errorf(message.TooLarge,

@@ -40,7 +40,7 @@ type file struct {
 func (f *folder) load(now time.Time) error {
 	if err := f.look(now); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("keyring: there is no public-key folder %s; make it with certtool generate --users all: %w", f.dir, fs.ErrNotExist)
+			return fmt.Errorf("keyring: the public-key folder %s: %w; make it with certtool generate --path DIR --users all", f.dir, fs.ErrNotExist)
 		}
 		return fmt.Errorf("keyring: reading the public-key folder: %w", err)
 	}

@@ -5,6 +5,7 @@ package supervise
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -330,6 +331,47 @@ func TestSupervisor_removeDrainsOrKills(t *testing.T) {
 	}
 	if err := st.Remove(w.ID, true); err == nil || !strings.Contains(err.Error(), "no such worker") {
 		t.Errorf("removing it again gives %v", err)
+	}
+}
+
+// TestSupervisor_excused: a worker that was asked to leave is started again at
+// once, and its next end counts again.
+func TestSupervisor_excused(t *testing.T) {
+	st := newStage(t, nil)
+	w := st.add("sleep")
+	running := func() *Status {
+		awaitPID(t, w.Config+".pid")
+		await(t, func() bool { return st.status(w.ID).State == Running })
+		return st.status(w.ID)
+	}
+	leave := func(pid int) *Status {
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		return running()
+	}
+	s := running()
+	st.Excuse("nobody")
+	st.Excuse(w.ID)
+	s = leave(s.PID)
+	if s.Restarts != 1 || s.LastExit.Reason != "drained" || strings.Contains(st.log.String(), "level=WARN") {
+		t.Errorf("got %+v, last exit %+v", s, s.LastExit)
+	}
+	s = leave(s.PID)
+	if s.Restarts != 2 || s.LastExit.Reason != "" || !strings.Contains(st.log.String(), "worker ended unasked") {
+		t.Errorf("got %+v, last exit %+v", s, s.LastExit)
+	}
+}
+
+// TestSupervisor_endsWithItsContext: nothing is started between the end of the
+// context and the moment when Run sees it.
+func TestSupervisor_endsWithItsContext(t *testing.T) {
+	s := New(Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.ctx = ctx
+	cancel()
+	if _, err := s.Add(Spec{ID: "late"}, 1); !errors.Is(err, ErrEnded) {
+		t.Errorf("Add after the end says %v", err)
 	}
 }
 

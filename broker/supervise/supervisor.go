@@ -70,7 +70,7 @@ type Supervisor struct {
 	workers []*worker
 	files   map[string]io.WriteCloser // output files by path; see logging.OpenFile
 	ctx     context.Context           // of Run; nil before
-	ended   bool                      // Run is returning: nothing is started any more
+	ended   bool                      // Run has seen the end of ctx
 }
 
 // ErrEnded is returned once Run has been told to end.
@@ -246,6 +246,17 @@ func (s *Supervisor) CountCalls(id string, n int64) {
 	}
 }
 
+// Excuse tells that the present process of a worker was asked to end, by a
+// drain, say: its end is no crash, and another is started at once. An id that is
+// not supervised here is ignored.
+func (s *Supervisor) Excuse(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.findLocked(id); w != nil {
+		w.excused = true
+	}
+}
+
 // SetPolicy changes the policy, from the next decision of each worker on.
 func (s *Supervisor) SetPolicy(p config.Supervise) {
 	s.mu.Lock()
@@ -264,7 +275,10 @@ func (s *Supervisor) List() []Status {
 	return list
 }
 
-func (s *Supervisor) endedLocked() bool { return s.ended }
+// endedLocked reports that nothing is started any more. It is so from the end of
+// ctx on, also before Run has seen it: a worker that cannot start would begin
+// anew without a pause until then.
+func (s *Supervisor) endedLocked() bool { return s.ended || s.ctx != nil && s.ctx.Err() != nil }
 
 func (s *Supervisor) currentPolicy() config.Supervise {
 	s.mu.Lock()

@@ -35,6 +35,7 @@ type worker struct {
 	restarts int
 	calls    int64
 	memory   int64
+	excused  bool // its process was asked to end, see Supervisor.Excuse
 	last     *Exit
 }
 
@@ -54,7 +55,7 @@ func (w *worker) live(life, force context.Context) Exit {
 	}
 	started := time.Now()
 	w.s.mu.Lock()
-	w.pid, w.started, w.calls, w.memory = p.pid, started, 0, 0
+	w.pid, w.started, w.calls, w.memory, w.excused = p.pid, started, 0, 0, false
 	w.enterLocked(Running, "pid", p.pid)
 	w.s.mu.Unlock()
 
@@ -74,7 +75,7 @@ func (w *worker) watch(life context.Context, p *process) string {
 	for {
 		select {
 		case <-p.ended.Done():
-			return ""
+			return w.excuse()
 		case <-life.Done():
 			return "stopped"
 		case <-tick.C:
@@ -83,6 +84,16 @@ func (w *worker) watch(life context.Context, p *process) string {
 			}
 		}
 	}
+}
+
+// excuse says why a process that has ended was to end, if it was.
+func (w *worker) excuse() string {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.excused {
+		return "drained"
+	}
+	return ""
 }
 
 // outgrown says which limit the process exceeds, if any.

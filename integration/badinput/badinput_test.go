@@ -133,7 +133,7 @@ func TestBadInput(t *testing.T) {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = garbled.SecretDir })
 		}, curve.ErrBadCertificate, []string{"server.key_secret", "certtool generate"}, ""},
 		{"key of the wrong role", func(t *testing.T) error { return dial(t, s, "worker", curve.PublicKey{}) },
-			nil, []string{"authorisation", "a worker key may not enter the frontend", "certtool"}, "a worker key may not enter the frontend"},
+			nil, []string{"authorisation", "a key of role worker may not enter the frontend", "certtool"}, "a key of role worker may not enter the frontend"},
 		{"port in use", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.Port = s.Config.Main.Port })
 		}, nil, []string{"frontend", "address already in use", "choose another port"}, ""},

@@ -196,7 +196,7 @@ func (s *settlement) answer(id string, c *callStory, r Record) {
 	if r.Code == ok {
 		a.Succeeded++
 		for _, d := range c.done {
-			if d.Attempt == r.Attempt && d.Hash == r.Hash {
+			if d.Hash == r.Hash && (d.Attempt == r.Attempt || r.Attempt == 0) {
 				return
 			}
 		}
@@ -216,7 +216,9 @@ func (s *settlement) answer(id string, c *callStory, r Record) {
 			s.violation("I4", "call %s ended in %s, not executed, but a worker has received it", id, r.Code)
 		}
 	case "maybe":
-		a.Unknown++
+		if r.Code != "deadline_in_handler" && r.Code != "cancelled" { // those are the caller's own wish
+			a.Unknown++
+		}
 	}
 }
 
@@ -232,8 +234,9 @@ func (s *settlement) executions(id string, c *callStory) {
 		return
 	}
 	s.account.Twice++
-	// A broker that is started again tries a call anew, from its second attempt on.
-	if limit := s.rules.MaxAttempts + s.rules.Restarts*(s.rules.MaxAttempts-1); n > limit {
+	// A broker that is started again tries a call anew, from its second attempt
+	// on; no call lives through more than two starts.
+	if limit := s.rules.MaxAttempts + min(s.rules.Restarts, 2)*(s.rules.MaxAttempts-1); n > limit {
 		s.violation("I6", "call %s ran %d times, at most %d are allowed", id, n, limit)
 	}
 	if s.rules.Restarts > 0 {
@@ -347,7 +350,7 @@ func (a *Account) String() string {
 	for _, code := range slices.Sorted(maps.Keys(a.Failed)) {
 		row("failed: "+code, a.Failed[code])
 	}
-	row("of these, maybe executed", a.Unknown)
+	row("of these, fate unknown", a.Unknown)
 	row("abandoned by killed clients", a.Abandoned)
 	row("re-dispatched", a.Redispatched)
 	row("reclaimed after a restart", a.Reclaimed)

@@ -35,6 +35,7 @@ type Load struct {
 	Payload   int // bytes at most
 	Timeout   time.Duration
 	Calls     int // in all; 0 = until SIGTERM
+	Hurry     int // of 100 calls, how many have too little time or are cancelled
 }
 
 func (l *Load) flags() *flag.FlagSet {
@@ -51,6 +52,7 @@ func (l *Load) flags() *flag.FlagSet {
 	f.IntVar(&l.Payload, "payload", 0, "")
 	f.DurationVar(&l.Timeout, "timeout", time.Minute, "")
 	f.IntVar(&l.Calls, "calls", 0, "")
+	f.IntVar(&l.Hurry, "hurry", 0, "")
 	return f
 }
 
@@ -60,7 +62,7 @@ func (l *Load) args() []string {
 		"-addr", l.Addr, "-cert", l.Cert, "-server-key", l.ServerKey, "-name", l.Name, "-journal", l.Journal,
 		"-methods", l.Methods, "-callers", strconv.Itoa(l.Callers), "-hold-least", strconv.Itoa(l.HoldLeast),
 		"-hold-most", strconv.Itoa(l.HoldMost), "-payload", strconv.Itoa(l.Payload), "-timeout", l.Timeout.String(),
-		"-calls", strconv.Itoa(l.Calls),
+		"-calls", strconv.Itoa(l.Calls), "-hurry", strconv.Itoa(l.Hurry),
 	}
 }
 
@@ -131,26 +133,63 @@ func (k *caller) next() bool {
 	k.journal.Write(Record{Event: Sent, ID: id, Method: method})
 	ctx, cancel := context.WithTimeout(context.Background(), k.load.Timeout)
 	defer cancel()
-	f := k.client.Go(ctx, method, args...)
+	if rand.IntN(100) < k.load.Hurry {
+		haste := rand.N(2*time.Duration(k.load.HoldMost)*time.Millisecond + time.Millisecond)
+		if n%3 == 0 {
+			time.AfterFunc(haste, cancel)
+		} else {
+			ctx, cancel = context.WithTimeout(ctx, haste)
+			defer cancel()
+		}
+	}
+	type outcome struct {
+		proof Proof
+		err   error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		if strings.Contains(method, "trail") {
+			o.proof, o.err = k.trail(ctx, id, method, payload, args)
+		} else {
+			o.proof, o.err = clientsdk.Call[Proof](ctx, k.client, method, args...)
+		}
+		ended <- o
+	}()
 	patience := time.NewTimer(k.load.Timeout + hangs)
 	defer patience.Stop()
 	select {
-	case <-f.Done():
 	case <-patience.C:
 		k.journal.Write(Record{Event: Timeout, ID: id})
-		return true
+	case o := <-ended:
+		if o.err == nil && (o.proof.ID != id || o.proof.Hash != hashOf(id, payload)) {
+			o.err = message.Errorf(wrongAnswer, "call %s got the answer of %s", id, o.proof.ID)
+		}
+		if o.err != nil {
+			k.failed(id, o.err)
+			return true
+		}
+		k.journal.Write(Record{Event: Answered, ID: id, Code: ok, Hash: o.proof.Hash, Attempt: o.proof.Attempt})
 	}
-	var p Proof
-	err := f.Result(&p)
-	if err == nil && (p.ID != id || p.Hash != hashOf(id, payload)) {
-		err = message.Errorf(wrongAnswer, "call %s got the answer of %s", id, p.ID)
-	}
-	if err == nil {
-		k.journal.Write(Record{Event: Answered, ID: id, Code: ok, Hash: p.Hash, Attempt: p.Attempt})
-		return true
-	}
-	k.failed(id, err)
 	return true
+}
+
+// trail takes a stream and proves that each item came once, in order.
+func (k *caller) trail(ctx context.Context, id, method string, payload []byte, args []any) (Proof, error) {
+	n := 0
+	for p, err := range clientsdk.Stream[Proof](ctx, k.client, method, args...) {
+		if err != nil {
+			return Proof{}, err
+		}
+		if p.ID != id || p.Hash != itemHash(id, n, payload) {
+			return Proof{}, message.Errorf(wrongAnswer, "item %d of stream %s is one of %s", n, id, p.ID)
+		}
+		n++
+	}
+	if n != trailItems {
+		return Proof{}, message.Errorf(wrongAnswer, "stream %s ended well after %d items of %d", id, n, trailItems)
+	}
+	return Proof{ID: id, Hash: hashOf(id, payload)}, nil
 }
 
 // failed notes an error and waits as long as the broker asks for.

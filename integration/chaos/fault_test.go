@@ -13,6 +13,7 @@ import (
 const after = 1500 * time.Millisecond
 
 func TestFault_none(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(time.Second)
@@ -22,6 +23,7 @@ func TestFault_none(t *testing.T) {
 }
 
 func TestFault_workerKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -47,8 +49,36 @@ func TestFault_workerKilled(t *testing.T) {
 	}
 }
 
+// Queues are long, messages hold many calls, callers have no patience, and
+// workers die again and again: every outcome must still be exact.
+func TestFault_workersDieUnderPressure(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	s.rules.RateOf = "c"
+	const crowd = 400
+	s.fault("a crowd, and 9 workers killed", crowd*3*workers, 0, func() {
+		s.client(Load{Name: "v", Cert: "other", Callers: crowd, HoldMost: 20, Payload: 500, Hurry: 30, Methods: "once,again,once,again,trail,retrail"})
+		for i := range 3 * workers {
+			name := "w" + strconv.Itoa(i%workers+1)
+			s.calm(100 * time.Millisecond)
+			s.workers[name].Kill()
+			s.worker(name, concurrency)
+			s.all(workers)
+		}
+		if err := s.clients["v"].Stop(startWait); err != nil {
+			t.Error(err)
+		}
+	})
+	s.recover()
+	s.rules.MayFail = []string{"worker_lost", "quarantined", "deadline_in_queue", "deadline_in_handler", "cancelled"}
+	s.settle()
+}
+
 // A worker that was stopped for less than the bound has lost nothing.
 func TestFault_workerStoppedShortly(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -66,6 +96,7 @@ func TestFault_workerStoppedShortly(t *testing.T) {
 
 // One that was stopped for longer is dead; what it answers later is fenced.
 func TestFault_workerStoppedLong(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -87,6 +118,7 @@ func TestFault_workerStoppedLong(t *testing.T) {
 }
 
 func TestFault_workersConnection(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxy(s.backend)
 	s.through(s.frontend, p.Addr())
@@ -115,6 +147,7 @@ func TestFault_workersConnection(t *testing.T) {
 
 // A client whose connection breaks comes back and misses nothing.
 func TestFault_clientsConnection(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxy(s.frontend)
 	s.through(p.Addr(), s.backend)
@@ -138,9 +171,48 @@ func TestFault_clientsConnection(t *testing.T) {
 	s.settle()
 }
 
+// A client process that was stopped comes back and misses nothing.
+func TestFault_clientStopped(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	for _, d := range []time.Duration{silence / 2, silence + clientGrace/2} {
+		s.fault("SIGSTOP of the client for "+d.String(), 0, 2*beat, func() {
+			s.clients["c"].Signal(syscall.SIGSTOP)
+			s.calm(d)
+			s.clients["c"].Signal(syscall.SIGCONT)
+		})
+	}
+	s.recover()
+	s.rules.MayFail = []string{}
+	s.settle()
+}
+
+// Nobody gives up a broker that was stopped shortly; one that was stopped for
+// long is given up by all, and finds that its workers have fenced its calls.
+func TestFault_brokerStopped(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	stop := func(d time.Duration) {
+		s.broker.Signal(syscall.SIGSTOP)
+		s.calm(d)
+		s.broker.Signal(syscall.SIGCONT)
+	}
+	s.fault("SIGSTOP of the broker for half the bound", 0, beat, func() { stop(silence / 2) })
+	s.fault("SIGSTOP of the broker for twice the bound", callers, 4*beat, func() { stop(2 * silence) })
+	s.all(workers)
+	s.recover()
+	s.rules.MayFail = []string{"worker_lost"}
+	s.settle()
+}
+
 // A client that stays away for longer than client_grace learns that nobody
 // knows its outcomes; what may run twice runs again.
 func TestFault_clientAwayForTooLong(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxy(s.frontend)
 	s.through(p.Addr(), s.backend)
@@ -156,7 +228,34 @@ func TestFault_clientAwayForTooLong(t *testing.T) {
 	s.settle()
 }
 
+// The broker dies with a long queue, and calls in every state.
+func TestFault_brokerKilledUnderPressure(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	s.rules.RateOf = "c"
+	const crowd = 400
+	s.client(Load{Name: "v", Cert: "other", Callers: crowd, HoldMost: 20, Payload: 500, Hurry: 20, Methods: "once,again,once,again,trail,retrail"})
+	for range 3 {
+		s.calm(300 * time.Millisecond)
+		s.fault("SIGKILL of the broker", crowd+callers, time.Second, func() {
+			s.broker.Kill()
+			s.startBroker()
+			s.all(workers)
+		})
+		s.rules.Restarts++
+	}
+	if err := s.clients["v"].Stop(startWait); err != nil {
+		t.Error(err)
+	}
+	s.recover()
+	s.rules.MayFail = []string{"connection_lost", "deadline_in_queue", "deadline_in_handler", "cancelled"}
+	s.settle()
+}
+
 func TestFault_brokerKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -182,6 +281,7 @@ func TestFault_brokerKilled(t *testing.T) {
 
 // A broker that is told to stop lets calls finish, and the next one takes over.
 func TestFault_brokerReplaced(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -202,6 +302,7 @@ func TestFault_brokerReplaced(t *testing.T) {
 }
 
 func TestFault_clientKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	victim := s.client(Load{Name: "v", Cert: "other", Callers: 100, HoldLeast: 5, HoldMost: 10})
@@ -218,8 +319,36 @@ func TestFault_clientKilled(t *testing.T) {
 	}
 }
 
+// Workers leave before their calls have ended: what was begun runs elsewhere
+// only if it may run twice.
+func TestFault_workersLeaveInTheMiddle(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.workerEnv = []string{"SERVICETOOLS_WORKER_DRAIN_TIMEOUT=50ms"}
+	s.usual()
+	s.client(Load{Name: "l", Cert: "other", Callers: callers, HoldLeast: 200, HoldMost: 400, Methods: "once,again,trail,retrail"})
+	s.rules.RateOf = "c"
+	s.baseline(after)
+	for i := range workers {
+		name := "w" + strconv.Itoa(i+1)
+		s.fault(name+" leaves", 2*callers, 300*time.Millisecond, func() {
+			if err := s.workers[name].Stop(startWait); err != nil {
+				t.Error(err)
+			}
+			s.worker(name, concurrency)
+			s.all(workers)
+		})
+	}
+	s.recover()
+	s.rules.MayFail = []string{"shutting_down"}
+	if a, _ := s.settle(); a.Redispatched == 0 {
+		t.Error("no call was re-dispatched: the fault did not hit")
+	}
+}
+
 // All workers are replaced one by one, by a signal or by the broker's wish; no call fails.
 func TestFault_rollingRestart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -37,7 +36,7 @@ type Record struct {
 	Code    string    // Answered: "ok", or the code of the error
 	Ran     string    // Answered with an error: no, maybe or yes
 	Hash    string    // Answered with "ok", Done: of the result
-	Attempt int       // Answered with "ok", Received, Done
+	Attempt int       // Answered with "ok", Received, Done; 0 for the answer of several attempts, a stream
 }
 
 // Codes of an outcome that the protocol does not know.
@@ -125,22 +124,24 @@ func ReadJournals(pattern string) (map[string][]Record, error) {
 	return journals, nil
 }
 
+// readJournal reads all whole lines: the last one may just be written.
 func readJournal(path string) ([]Record, error) {
-	file, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
 	var records []Record
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		r, err := parseRecord(lines.Text())
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasSuffix(line, "\n") {
+			break
+		}
+		r, err := parseRecord(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		records = append(records, r)
 	}
-	return records, lines.Err()
+	return records, nil
 }
 
 // hashOf is the result that a call of id with a payload must have: the caller

@@ -42,11 +42,12 @@ type system struct {
 	frontend string // host:port
 	backend  string
 
+	workerEnv []string // more environment of workers
+
 	broker  *Process
 	admin   *clientsdk.Client
 	workers map[string]*Process
 	clients map[string]*Process
-	serial  int // of processes
 	rules   Rules
 	began   time.Time
 
@@ -63,7 +64,7 @@ func newSystem(t *testing.T, extra string) *system {
 	s := &system{
 		t: t, dir: t.TempDir(), workers: map[string]*Process{}, clients: map[string]*Process{}, began: time.Now(),
 		rules: Rules{
-			MaxAttempts: maxAttempts, Idempotent: map[string]bool{"again": true, "poison": true}, Killed: map[string]bool{},
+			MaxAttempts: maxAttempts, Idempotent: map[string]bool{"again": true, "retrail": true, "poison": true}, Killed: map[string]bool{},
 			FloorShare: 0.7,
 		},
 	}
@@ -173,13 +174,16 @@ func (s *system) eventually(what string, met func() bool) {
 // worker starts a worker process at an address, the backend's by default.
 func (s *system) worker(name string, concurrency int, addr ...string) *Process {
 	s.t.Helper()
-	if len(addr) == 0 {
-		addr = []string{s.backend}
-	}
+	return s.workerAs("worker", name, concurrency, append(addr, s.backend)[0])
+}
+
+// workerAs is worker with the named key.
+func (s *system) workerAs(key, name string, concurrency int, addr string) *Process {
+	s.t.Helper()
 	file := filepath.Join(s.dir, name+".ini")
 	s.must(os.WriteFile(file, []byte("[main]\nid = "+name+"\n"), 0o600))
-	p := s.start(name, roleWorker, []string{journalsVariable + "=" + s.journals()}, "--config_file", file,
-		"--server", "tcp://"+addr[0], "--cert", s.keys.SecretPath("worker"), "--server-key", s.keys.PublicPath("server"),
+	p := s.start(name, roleWorker, append([]string{journalsVariable + "=" + s.journals()}, s.workerEnv...), "--config_file", file,
+		"--server", "tcp://"+addr, "--cert", s.keys.SecretPath(key), "--server-key", s.keys.PublicPath("server"),
 		"--concurrency", strconv.Itoa(concurrency))
 	s.workers[name] = p
 	return p
@@ -344,10 +348,15 @@ func (s *system) recover() {
 		s.rules.Judged = Window{"judged", from, time.Now()}
 		s.rules.Until = s.rules.Judged.To
 		e := s.evidence()
-		if a := Settle(e, &s.rules); a.FreeRate >= s.rules.FloorShare*a.BaseRate || time.Now().After(end) {
+		a := Settle(e, &s.rules)
+		if a.FreeRate >= s.rules.FloorShare*a.BaseRate {
 			return
 		}
-		s.say("the rate is low; waiting on")
+		if time.Now().After(end) {
+			s.t.Errorf("the system does not recover: %.0f calls a second of %.0f", a.FreeRate, a.BaseRate)
+			return
+		}
+		s.say("%.0f calls a second of %.0f; waiting on", a.FreeRate, a.BaseRate)
 	}
 }
 

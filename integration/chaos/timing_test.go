@@ -61,3 +61,27 @@ func answers(e *Evidence, client string) (results []Record) {
 	}
 	return results
 }
+
+// innocent prints the p99 of client c alone and while another floods.
+func (s *system) innocent(e *Evidence, alone, flooded Window) {
+	s.t.Helper()
+	p99 := func(w Window) time.Duration {
+		sent := map[string]time.Time{}
+		var times []time.Duration
+		for _, r := range e.Clients["c"] {
+			if r.Event == Sent {
+				sent[r.ID] = r.At
+			} else if r.Event == Answered && w.holds(r.At) {
+				times = append(times, r.At.Sub(sent[r.ID]))
+			}
+		}
+		slices.Sort(times)
+		if len(times) == 0 {
+			return 0
+		}
+		return times[len(times)*99/100]
+	}
+	a, f := p99(alone), p99(flooded)
+	s.t.Logf("TIMING p99 of an innocent client: %v alone, %v while another floods, %.1f times",
+		a.Round(100*time.Microsecond), f.Round(100*time.Microsecond), float64(f)/float64(max(a, 1)))
+}

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,6 +51,43 @@ func (l *ledger) do(ctx context.Context, id string, payload []byte, hold int) (P
 	return p, nil
 }
 
+// Trail streams items that must not be made twice, hold milliseconds in all.
+func (l *ledger) Trail(ctx context.Context, id string, payload []byte, hold int) iter.Seq2[Proof, error] {
+	return l.stream(ctx, id, payload, hold)
+}
+
+// Retrail streams items that may be made twice.
+func (l *ledger) Retrail(ctx context.Context, id string, payload []byte, hold int) iter.Seq2[Proof, error] {
+	return l.stream(ctx, id, payload, hold)
+}
+
+// trailItems is how many items a stream has: more than the window, so that
+// grants are part of the story.
+const trailItems = 40
+
+func (l *ledger) stream(ctx context.Context, id string, payload []byte, hold int) iter.Seq2[Proof, error] {
+	return func(yield func(Proof, error) bool) {
+		call, _ := workersdk.CallFrom(ctx)
+		l.journal.Write(Record{Event: Received, ID: id, Attempt: call.Attempt})
+		for i := range trailItems {
+			select {
+			case <-time.After(time.Duration(hold) * time.Millisecond / trailItems):
+			case <-ctx.Done():
+				yield(Proof{}, ctx.Err())
+				return
+			}
+			if !yield(Proof{ID: id, Hash: itemHash(id, i, payload), Attempt: call.Attempt}, nil) {
+				return
+			}
+		}
+		l.journal.Write(Record{Event: Done, ID: id, Hash: hashOf(id, payload), Attempt: call.Attempt})
+	}
+}
+
+func itemHash(id string, item int, payload []byte) string {
+	return hashOf(id+"/"+strconv.Itoa(item), payload)
+}
+
 // Poison ends the process that runs it.
 func (l *ledger) Poison(ctx context.Context, id string) error {
 	call, _ := workersdk.CallFrom(ctx)
@@ -70,5 +108,5 @@ func runWorker() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	workersdk.Main(&ledger{journal}, workersdk.WithIdempotent("Again", "Poison"))
+	workersdk.Main(&ledger{journal}, workersdk.WithIdempotent("Again", "Retrail", "Poison"))
 }

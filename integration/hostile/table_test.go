@@ -109,6 +109,9 @@ func endure(t *testing.T, tg *target, name string, strike attack) {
 	r.calls, r.under = len(took), p99(took)
 	stop()
 	r.after = settle(t, tg, r.before)
+	if n := r.after.Defects - r.before.Defects; n > 0 {
+		t.Errorf("the target has logged %d errors: a panic that was contained is a defect all the same", n)
+	}
 	table.Lock()
 	defer table.Unlock()
 	table.rows = append(table.rows, r)

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ type vitals struct {
 	Memory     int64 // bytes
 	Goroutines int
 	Files      int // open descriptors
+	Defects    int // errors that it has logged, such as a contained panic
 }
 
 // What the target's process is told.
@@ -70,7 +72,7 @@ func serve(dir string) error {
 	keys := curve.KeysetIn(dir)
 	cfg.Main.IP, cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir = "127.0.0.1", keys.PublicDir, keys.SecretDir
 	cfg.Dispatch.DrainTimeout, cfg.Dispatch.ClientGrace = time.Second, time.Second
-	b, err := broker.New(cfg, broker.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	b, err := broker.New(cfg, broker.WithLogger(slog.New(complaints{slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})})))
 	if err != nil {
 		return err
 	}
@@ -101,11 +103,30 @@ func measure(settled bool) vitals {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	files, _ := os.ReadDir("/proc/self/fd")
-	v := vitals{Memory: int64(m.Sys - m.HeapReleased), Goroutines: runtime.NumGoroutine(), Files: len(files)}
+	v := vitals{Memory: int64(m.Sys - m.HeapReleased), Goroutines: runtime.NumGoroutine(), Files: len(files), Defects: int(defects.Load())}
 	if settled {
 		v.Memory = int64(m.HeapAlloc + m.StackInuse)
 	}
 	return v
+}
+
+// defects counts what the target's process has logged as an error.
+var defects atomic.Int32
+
+// complaints counts what it passes on.
+type complaints struct{ slog.Handler }
+
+func (c complaints) Handle(ctx context.Context, r slog.Record) error {
+	defects.Add(1)
+	return c.Handler.Handle(ctx, r)
+}
+
+func (c complaints) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return complaints{c.Handler.WithAttrs(attrs)}
+}
+
+func (c complaints) WithGroup(name string) slog.Handler {
+	return complaints{c.Handler.WithGroup(name)}
 }
 
 // aim starts a target, which ends with the test: a race or a panic in it fails the test.

@@ -65,7 +65,11 @@ func exposed(mode fs.FileMode) bool {
 func fileError(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("curve: there is no certificate %s; make it with certtool generate: %w", path, fs.ErrNotExist)
+		remedy := "make it with certtool generate"
+		if filepath.Ext(path) != SecretExt {
+			remedy = "copy it from the broker's public_keys folder, where certtool generate put it"
+		}
+		return fmt.Errorf("curve: certificate %s: %w; %s", path, fs.ErrNotExist, remedy)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("curve: this user may not read certificate %s; give it to the user with chown: %w", path, fs.ErrPermission)
 	}

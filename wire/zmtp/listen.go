@@ -15,7 +15,7 @@ import (
 type ListenLimits struct {
 	// MaxUnauthenticated is how many connections may be in their handshake. One
 	// more closes the oldest of those that keep us waiting; if we keep them all
-	// waiting, it waits in the kernel's backlog. Default 4096.
+	// waiting, it waits itself, and others in the kernel's backlog. Default 4096.
 	MaxUnauthenticated int
 	// MaxConnections is how many connections may be open in all. One more is
 	// dealt with in the same way. Default 8192.
@@ -109,12 +109,8 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 	defer ln.listener.Close()
 	pause := acceptPause
 	for {
-		if !ln.reserve(ctx, ln.slots) || !ln.reserve(ctx, ln.doors) {
-			return nil
-		}
 		conn, err := ln.listener.Accept()
 		if err != nil {
-			ln.free()
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -132,8 +128,11 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 		pause = acceptPause
 		if ln.failures.exceeded(conn.RemoteAddr(), time.Now()) {
 			conn.Close()
-			ln.free()
 			continue
+		}
+		if !ln.reserve(ctx, ln.slots) || !ln.reserve(ctx, ln.doors) {
+			conn.Close()
+			return nil
 		}
 		entry := ln.waiting.add(conn)
 		ln.serving.Go(func() { ln.admit(ctx, conn, entry, serve) })
@@ -144,8 +143,8 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 // silent one is closed for it.
 const evictPause = 20 * time.Millisecond
 
-// reserve puts a token into a full or free channel. Room is made at the expense
-// of who keeps us waiting. It reports false when ctx has ended.
+// reserve puts the token of a new connection into slots or doors. Room is made
+// at the expense of who keeps us waiting. It reports false when ctx has ended.
 func (ln *Listener) reserve(ctx context.Context, tokens chan struct{}) bool {
 	for {
 		select {
@@ -166,12 +165,6 @@ func (ln *Listener) reserve(ctx context.Context, tokens chan struct{}) bool {
 
 // Close closes the endpoint of a Listener on which Serve is not called.
 func (ln *Listener) Close() error { return ln.listener.Close() }
-
-// free takes back what accept had reserved for a connection.
-func (ln *Listener) free() {
-	<-ln.doors
-	<-ln.slots
-}
 
 // admit owns one connection from accept to its end.
 func (ln *Listener) admit(ctx context.Context, conn net.Conn, entry *waiter, serve func(*Link)) {

@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -133,6 +134,9 @@ func Load(path string) (*Config, error) { return LoadEnv(path, os.LookupEnv) }
 // worker with the variables that the worker will have, not with its own.
 func LoadEnv(path string, env func(string) (string, bool)) (*Config, error) {
 	f, err := ini.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the worker's configuration %s: %w: the worker's program writes one with: init --config_file %s", path, fs.ErrNotExist, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the worker's configuration: %w", err)
 	}

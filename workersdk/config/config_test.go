@@ -90,7 +90,7 @@ func TestLoad_reportsEveryFault(t *testing.T) {
 	if _, err = Load(path); err == nil || !strings.HasPrefix(err.Error(), path+`:2: [logging] logging_mode: unknown logging mode "LOUD"`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "absent.ini")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Load(filepath.Join(t.TempDir(), "absent.ini")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "init --config_file") {
 		t.Errorf("an absent file gives %v", err)
 	}
 }

@@ -199,7 +199,7 @@ func (m *Method) signature(owner reflect.Type) string {
 			text = "..." + p.typ.Elem().String()
 		}
 		b.WriteString(text)
-		if m.fields != nil {
+		if m.fields != nil && !strings.HasPrefix(strings.TrimPrefix(text, "*"), "struct {") { // which lists them itself
 			b.WriteString(m.fields.String())
 		}
 	}

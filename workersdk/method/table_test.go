@@ -159,6 +159,22 @@ func TestTable_names(t *testing.T) {
 	}
 }
 
+type nameless struct{}
+
+func (nameless) Repeat(in struct {
+	Text  string
+	Count int
+}) string {
+	return strings.Repeat(in.Text, in.Count)
+}
+
+func TestTable_signatureOfAStructWithoutName(t *testing.T) {
+	got := mustTable(t, nameless{}, Options{}).Lookup([]byte("repeat")).Info().Signature
+	if want := "Repeat(struct { Text string; Count int }) string"; got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestTable_source(t *testing.T) {
 	source := fstest.MapFS{"calc.go": {Data: []byte(`package calc
 // Add returns the sum of

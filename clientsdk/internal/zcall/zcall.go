@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -98,7 +99,11 @@ _SERVER_KEY and _TIMEOUT.
 `
 
 func usageError(_ *cli.Context, err error, _ bool) error {
-	return &usageMistake{message: err.Error(), hint: "zcall --help shows how"}
+	hint := "zcall --help shows how"
+	if strings.Contains(err.Error(), "flag -timeout:") {
+		hint = "a time has a unit: --timeout 5s"
+	}
+	return &usageMistake{message: err.Error(), hint: hint}
 }
 
 // connectionFlags are the flags of every command.
@@ -108,7 +113,7 @@ func connectionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cert", EnvVars: []string{"SERVICETOOLS_CERT"}, Usage: "this client's `FILE.key_secret`"},
 		&cli.StringFlag{Name: "server-key", EnvVars: []string{"SERVICETOOLS_SERVER_KEY"}, Usage: "the broker's public key `FILE`"},
 		&cli.BoolFlag{Name: "insecure", EnvVars: []string{"SERVICETOOLS_INSECURE"}, Usage: "no encryption, for a broker with secure = False"},
-		&cli.DurationFlag{Name: "timeout", EnvVars: []string{"SERVICETOOLS_TIMEOUT"}, Value: clientsdk.DefaultTimeout, Usage: "deadline of each call; 0 = none"},
+		&cli.DurationFlag{Name: "timeout", EnvVars: []string{"SERVICETOOLS_TIMEOUT"}, Value: clientsdk.DefaultTimeout, Usage: "deadline of each call, such as 5s; 0 = none"},
 	}
 }
 

@@ -152,6 +152,7 @@ func TestUsage_mistakesTeach(t *testing.T) {
 	sh.run("echo", `[1,`).want(exitUsage, "").says("incomplete")
 	sh.run("echo", "--kwargs", "[1]").want(exitUsage, "").says("not a JSON object")
 	sh.run("echo", "--no-such-flag").want(exitUsage, "").says("no-such-flag")
+	sh.run("echo", "--timeout", "5").want(exitUsage, "").says(`"5"`, "--timeout 5s")
 	sh.run("echo", "--priority", "urgent").want(exitUsage, "").says("low, normal or high")
 	sh.run("call").want(exitUsage, "").says("needs the name of a method")
 	sh.run("bench", "echo", "--requests", "0").want(exitUsage, "").says("positive")

@@ -50,7 +50,7 @@ func Open(c Config) (*Log, error) {
 	if c.Stderr == nil {
 		c.Stderr = os.Stderr
 	}
-	options := &slog.HandlerOptions{Level: &l.level, ReplaceAttr: nameCritical}
+	options := &slog.HandlerOptions{Level: &l.level, ReplaceAttr: readable}
 	var out slog.Handler
 	if f, ok := c.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		out = slog.NewTextHandler(c.Stderr, options)
@@ -105,7 +105,11 @@ func ParseLevel(mode string) (slog.Level, error) {
 	return 0, fmt.Errorf("unknown logging mode %.40q%s; there are %s", mode, message.DidYouMean(mode, modes), strings.Join(modes, ", "))
 }
 
-func nameCritical(groups []string, a slog.Attr) slog.Attr {
+// readable gives CRITICAL its name, and times a unit, which slog's JSON lacks.
+func readable(groups []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
 	if level, ok := a.Value.Any().(slog.Level); ok && len(groups) == 0 && a.Key == slog.LevelKey && level >= LevelCritical {
 		a.Value = slog.StringValue("CRITICAL")
 	}

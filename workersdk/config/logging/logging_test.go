@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseLevel(t *testing.T) {
@@ -35,7 +36,7 @@ func TestLog_writesJSONToBothAndChangesItsLevel(t *testing.T) {
 	if err := l.SetMode("INFO"); err != nil {
 		t.Fatal(err)
 	}
-	l.Info("shown", "worker", "w1")
+	l.Info("shown", "worker", "w1", "took", 30*time.Second)
 	l.Log(t.Context(), LevelCritical, "loud")
 	if err := l.SetMode("LOUD"); err == nil {
 		t.Error("an unknown mode was accepted")
@@ -54,7 +55,7 @@ func TestLog_writesJSONToBothAndChangesItsLevel(t *testing.T) {
 		}
 		var shown, loud map[string]any
 		if json.Unmarshal([]byte(lines[0]), &shown) != nil || json.Unmarshal([]byte(lines[1]), &loud) != nil ||
-			shown["msg"] != "shown" || shown["worker"] != "w1" || loud["level"] != "CRITICAL" {
+			shown["msg"] != "shown" || shown["worker"] != "w1" || shown["took"] != "30s" || loud["level"] != "CRITICAL" {
 			t.Errorf("%s holds %s", name, text)
 		}
 	}

@@ -1,0 +1,304 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Without any key, or with the server's public key only. (hazards B)
+func TestAttack_unauthenticated(t *testing.T) {
+	tg := aim(t)
+	tg.work(t)
+	for _, test := range []struct {
+		name   string
+		strike attack
+	}{
+		{"1,000 silent connections", hold(1000, func(int, net.Conn) {})},
+		{"500 that stop within the greeting", hold(500, func(i int, c net.Conn) { _, _ = c.Write(greeting[:i%64]) })},
+		{"100 greetings of a byte now and then", trickle},
+		{"200 that stop behind the greeting", hold(200, func(_ int, c net.Conn) { _, _ = c.Write(greeting) })},
+		{"other protocols on the port", swarm(4, bytesThen([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")))},
+		{"ZMTP 1 and 2 peers", swarm(4, bytesThen([]byte("\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x01\x05\x00\x00"), make([]byte, 50)))},
+		{"NULL and PLAIN peers", swarm(4, bytesThen(bytes.Replace(greeting, []byte("CURVE"), []byte("PLAIN"), 1)))},
+		{"a command of 2^62 bytes (A1b)", swarm(4, bytesThen(greeting, size(6, 1<<62)))},
+		{"a command of 2^40 bytes (A1b)", swarm(4, bytesThen(greeting, size(6, 1<<40)))},
+		{"a command of the limit and one", swarm(4, bytesThen(greeting, []byte{4, 201}, make([]byte, 201)))},
+		{"endless MORE frames before HELLO (A1b3)", swarm(4, bytesThen(greeting, bytes.Repeat([]byte{1, 0}, 5000)))},
+		{"random bytes behind the greeting", swarm(4, func(ctx context.Context, t *testing.T, tg *target) error {
+			b := make([]byte, 300)
+			_, _ = rand.Read(b)
+			return bytesThen(greeting, b, b)(ctx, t, tg)
+		})},
+		{"10,000 that connect and drop", dropTenThousand},
+		{"HELLOs made for another server", swarm(8, wrongServer)},
+		{"HELLO flood: 4 peers, each gone after it", swarm(4, helloAndGo)},
+		{"the zero key and keys of low order", swarm(4, lowOrder)},
+		{"100 that stop behind WELCOME", stopBehindWelcome},
+		{"INITIATE replayed on another connection", swarm(2, replayInitiate)},
+		{"the cookie of another connection", swarm(2, foreignCookie)},
+		{"INITIATE twice, and HELLO twice", swarm(2, twice)},
+		{"a vouch for another server (A3.6)", swarm(2, foreignVouch)},
+	} {
+		t.Run(test.name, func(t *testing.T) { endure(t, tg, test.name, test.strike) })
+	}
+}
+
+func trickle(ctx context.Context, t *testing.T, tg *target) error {
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			conn, err := connect(ctx, tg.Frontend)
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			for _, c := range greeting {
+				if _, err := conn.Write([]byte{c}); err != nil {
+					return
+				}
+				if rest(ctx, 100*time.Millisecond); ctx.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func dropTenThousand(ctx context.Context, t *testing.T, tg *target) error {
+	ctx = context.WithoutCancel(ctx) // all of them, however long it takes
+	for i := range 10000 {
+		conn, err := connect(ctx, tg.Frontend)
+		if err != nil {
+			return err
+		}
+		if i%2 == 0 {
+			_, _ = conn.Write(greeting)
+		}
+		conn.Close()
+		if i%16 == 0 {
+			rest(ctx, time.Millisecond)
+		}
+	}
+	return nil
+}
+
+func wrongServer(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.open(ctx, t, tg.Frontend, "client")
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	r.server[0] ^= 1
+	if r.command(r.hello()) != nil {
+		return nil
+	}
+	return r.expelled()
+}
+
+// helloAndGo makes the target compute, and does not wait for the result.
+func helloAndGo(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.open(ctx, t, tg.Frontend, "client")
+	if err != nil {
+		return nil
+	}
+	_ = r.command(r.hello())
+	r.Close()
+	return nil
+}
+
+func lowOrder(ctx context.Context, t *testing.T, tg *target) error {
+	for _, point := range [][]byte{make([]byte, 32), append([]byte{1}, make([]byte, 31)...)} {
+		r, err := tg.open(ctx, t, tg.Frontend, "client")
+		if err != nil {
+			return nil
+		}
+		defer r.Close()
+		m := r.hello()
+		copy(m[80:112], point)
+		if r.command(m) != nil {
+			return nil
+		}
+		if err := r.expelled(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func stopBehindWelcome(ctx context.Context, t *testing.T, tg *target) error {
+	for range 100 {
+		if _, err := tg.meet(ctx, t, tg.Frontend, "client"); err != nil {
+			break
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func replayInitiate(ctx context.Context, t *testing.T, tg *target) error {
+	first, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer first.Close()
+	recorded := first.initiate(dealer)
+	if err := first.command(recorded); err != nil || first.ready() != nil {
+		return nil
+	}
+	second, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer second.Close()
+	if second.command(recorded) != nil {
+		return nil
+	}
+	return second.expelled()
+}
+
+func foreignCookie(ctx context.Context, t *testing.T, tg *target) error {
+	a, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer a.Close()
+	b, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer b.Close()
+	b.cookie = a.cookie
+	if b.command(b.initiate(dealer)) != nil {
+		return nil
+	}
+	return b.expelled()
+}
+
+func twice(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	if r.command(r.hello()) != nil {
+		return nil
+	}
+	if err := r.expelled(); err != nil {
+		return err
+	}
+	again, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer again.Close()
+	m := again.initiate(dealer)
+	if again.command(m) != nil || again.ready() != nil || again.command(m) != nil {
+		return nil
+	}
+	return again.expelled()
+}
+
+func foreignVouch(ctx context.Context, t *testing.T, tg *target) error {
+	r, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	r.server[5] ^= 1 // S in the vouch
+	if r.command(r.initiate(dealer)) != nil {
+		return nil
+	}
+	return r.expelled()
+}
+
+// Out of file descriptors: accept rests, whoever is in stays, and silent peers
+// make room. (hazards A1j)
+func TestAttack_descriptorsExhausted(t *testing.T) {
+	tg := aim(t, filesEnv+"=64")
+	tg.work(t)
+	endure(t, tg, "200 silent connections for 64 descriptors", hold(200, func(int, net.Conn) {}))
+}
+
+// Each byte of each command of the handshake, flipped, ends the connection; so
+// does each byte of a MESSAGE. It is a test of its own since it takes as many
+// connections as there are bytes.
+func TestAttack_everyByteFlipped(t *testing.T) {
+	tg := aim(t)
+	tg.work(t)
+	endure(t, tg, "every byte of HELLO, INITIATE, MESSAGE flipped", func(_ context.Context, t *testing.T, tg *target) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		lengths := map[string]int{}
+		probe, err := tg.meet(ctx, t, tg.Frontend, "attacker")
+		if err != nil {
+			return err
+		}
+		lengths["HELLO"], lengths["INITIATE"] = 200, len(probe.initiate(dealer))
+		lengths["MESSAGE"] = len(probe.message(0, []byte("\x80")))
+		probe.Close()
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, 64)
+		var mu sync.Mutex
+		var defects []error
+		for name, n := range lengths {
+			for i := range n {
+				slots <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-slots }()
+					if err := flip(ctx, t, tg, name, i); err != nil {
+						mu.Lock()
+						defects = append(defects, fmt.Errorf("byte %d of %s flipped: %w", i, name, err))
+						mu.Unlock()
+					}
+				})
+			}
+		}
+		wg.Wait()
+		return errors.Join(defects...)
+	})
+}
+
+func flip(ctx context.Context, t *testing.T, tg *target, name string, i int) error {
+	r, err := tg.open(ctx, t, tg.Frontend, "attacker")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, step := range []struct {
+		name string
+		make func() []byte
+		next func() error
+	}{
+		{"HELLO", r.hello, r.welcome},
+		{"INITIATE", func() []byte { return r.initiate(dealer) }, r.ready},
+		{"MESSAGE", func() []byte { return r.message(0, []byte("\x80")) }, nil},
+	} {
+		m := step.make()
+		flags := byte(4)
+		if step.name == "MESSAGE" {
+			flags = 0
+		}
+		if step.name == name {
+			m[i] ^= 1 << (i % 7) // the top bit of a key's last byte counts for nothing (RFC 7748)
+		}
+		if _, err := r.Write(frame(flags, m)); err != nil {
+			return err
+		}
+		if step.name == name {
+			return r.expelled()
+		}
+		if err := step.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
