@@ -189,6 +189,27 @@ func TestCompact_largestBody(t *testing.T) {
 	}
 }
 
+// A batch that is nearly full takes one more body of the largest size, however
+// small that is.
+func TestCompact_fullBatchOfSmallBodies(t *testing.T) {
+	s := start(t, func(cfg *Config) { cfg.Limits.MaxMessage = 1 << 10 })
+	c, _ := s.attach(message.SessionID{1}, 0)
+	n := uint64(0)
+	var batch []byte
+	for next := []byte(nil); len(batch) < 64<<10; batch = append(batch, next...) {
+		n++
+		e := call(t, n, strings.Repeat("m", message.MaxMethodName), make([]byte, 1000))
+		e.Key = make([]byte, message.MaxIdempotencyKey)
+		next = e.Append(nil)
+	}
+	if err := c.link.Send(batch); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		c.wantError(message.KindError, message.NoSuchMethod)
+	}
+}
+
 func TestCompactWorker_breachesEndTheLink(t *testing.T) {
 	s := start(t, nil)
 	for name, envelopes := range map[string][]message.Envelope{
