@@ -384,3 +384,21 @@ func TestAdmission_workerKeyWithAList(t *testing.T) {
 		}
 	}
 }
+
+// The names of a method add up over the registrations of its workers, but not
+// without bound.
+func TestCompactWorker_namesAreBounded(t *testing.T) {
+	s := start(t, nil)
+	for i := range 8 {
+		m := message.Method{Name: "job"}
+		for j := range message.MaxAliases {
+			m.Aliases = append(m.Aliases, fmt.Sprintf("job_%d_%d", i, j))
+		}
+		s.register(m)
+	}
+	var method MethodView
+	s.ok(&method, "broker.describe", "job")
+	if n := len(method.Aliases); n < message.MaxAliases || n > 4*message.MaxAliases {
+		t.Errorf("the method has %d names", n)
+	}
+}

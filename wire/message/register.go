@@ -83,7 +83,7 @@ const (
 	MaxDoc         = 4096
 	MaxSignature   = 1024
 	MaxWorkerID    = 128
-	MaxClientName  = 255
+	MaxClientName  = 512
 	MaxConcurrency = 65536
 )
 
