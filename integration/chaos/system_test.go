@@ -202,7 +202,7 @@ func (s *system) client(load Load) *Process {
 	load.Cert, load.ServerKey = s.keys.SecretPath(load.Cert), s.keys.PublicPath("server")
 	load.Journal = filepath.Join(s.journals(), load.Name+".client")
 	if load.Methods == "" {
-		load.Methods = "once,again"
+		load.Methods = "once,again,once,again,once,again,trail,retrail"
 	}
 	if load.Timeout == 0 {
 		load.Timeout = 20 * time.Second
