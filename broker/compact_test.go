@@ -189,6 +189,27 @@ func TestCompact_largestBody(t *testing.T) {
 	}
 }
 
+// A batch that is nearly full takes one more body of the largest size, however
+// small that is.
+func TestCompact_fullBatchOfSmallBodies(t *testing.T) {
+	s := start(t, func(cfg *Config) { cfg.Limits.MaxMessage = 1 << 10 })
+	c, _ := s.attach(message.SessionID{1}, 0)
+	n := uint64(0)
+	var batch []byte
+	for next := []byte(nil); len(batch) < 64<<10; batch = append(batch, next...) {
+		n++
+		e := call(t, n, strings.Repeat("m", message.MaxMethodName), make([]byte, 1000))
+		e.Key = make([]byte, message.MaxIdempotencyKey)
+		next = e.Append(nil)
+	}
+	if err := c.link.Send(batch); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		c.wantError(message.KindError, message.NoSuchMethod)
+	}
+}
+
 func TestCompactWorker_breachesEndTheLink(t *testing.T) {
 	s := start(t, nil)
 	for name, envelopes := range map[string][]message.Envelope{
@@ -319,9 +340,9 @@ func TestAdmission_refusals(t *testing.T) {
 		want              string
 	}{
 		{"another version", "client", "DEALER", false, []zmtp.Property{{Name: message.PropertySDK, Value: "2"}}, "version 1 is"},
-		{"a worker at the frontend", "worker", "DEALER", false, []zmtp.Property{sdk}, "a key of role worker may not enter the frontend"},
-		{"a client at the backend", "client", "DEALER", true, []zmtp.Property{sdk}, "a key of role client may not enter the backend"},
-		{"an admin at the backend", "admin", "DEALER", true, []zmtp.Property{sdk}, "a key of role admin may not enter the backend"},
+		{"a worker at the frontend", "worker", "DEALER", false, []zmtp.Property{sdk}, "role worker may not enter the frontend"},
+		{"a client at the backend", "client", "DEALER", true, []zmtp.Property{sdk}, "role client may not enter the backend"},
+		{"an admin at the backend", "admin", "DEALER", true, []zmtp.Property{sdk}, "role admin may not enter the backend"},
 		{"an unfit socket", "client", "REP", false, []zmtp.Property{sdk}, `"REP" socket cannot talk`},
 		{"an unknown key", "stranger", "DEALER", false, []zmtp.Property{sdk}, "is unknown"},
 		{"a revoked key", "former", "DEALER", false, []zmtp.Property{sdk}, "was revoked"},

@@ -207,7 +207,7 @@ func TestSlowReader_isCut(t *testing.T) {
 
 // A silent peer is dead after three beats, and its worker's calls with it.
 func TestLiveness_silentWorkerIsLost(t *testing.T) {
-	s := start(t, func(cfg *Config) { cfg.Dispatch.Beat = 50 * time.Millisecond })
+	s := start(t, func(cfg *Config) { cfg.Dispatch.Beat = 500 * time.Millisecond })
 	link := s.dial(s.broker.Backend(), "worker", "DEALER", zmtp.Property{Name: message.PropertySDK, Value: message.ProtocolVersion})
 	e := registration(message.Method{Name: "job"})
 	if _, err := link.Append(func(dst []byte) []byte { return e.Append(dst) }); err != nil {

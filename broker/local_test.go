@@ -35,6 +35,9 @@ num_workers = 1
 auto_start = True
 worker_config_paths = [%q]
 worker_script_path = %s
+[logging]
+log_dir = %s
+logging_mode = INFO
 [dispatch]
 drain_timeout = 1s
 `
@@ -49,7 +52,7 @@ func startHost(t *testing.T) *host {
 	}
 	write(t, h.worker, "[main]\nid = w\nname = tester\n")
 	h.site = start(t, func(cfg *Config) {
-		write(t, h.server, fmt.Sprintf(serverText, cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir, h.worker, script))
+		write(t, h.server, fmt.Sprintf(serverText, cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir, h.worker, script, dir))
 		loaded, err := Load(h.server)
 		if err != nil {
 			t.Fatal(err)
@@ -164,7 +167,8 @@ func TestReload_appliesWhatIsLive(t *testing.T) {
 	h.broker.setLevel = func(mode string) error { h.levels = append(h.levels, mode); return nil }
 	h.running(1)
 
-	h.edit("drain_timeout = 1s", "drain_timeout = 2s\n[limits]\nmax_message = 2 MiB\n[logging]\nlogging_mode = DEBUG")
+	h.edit("drain_timeout = 1s", "drain_timeout = 2s\n[limits]\nmax_message = 2 MiB")
+	h.edit("logging_mode = INFO", "logging_mode = DEBUG")
 	h.edit("num_workers = 1", "num_workers = 2")
 	h.edit("id = 7", "id = 8")
 	var v ReloadView
