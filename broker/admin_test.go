@@ -57,7 +57,7 @@ func TestAdmin_views(t *testing.T) {
 	s.ok(&method, "broker.describe", "broker.ping")
 	var sessions []SessionView
 	s.ok(&sessions, "broker.sessions")
-	if len(sessions) != 2 || sessions[0].Session != strings.Repeat("0", 1)+"1"+strings.Repeat("0", 30) || sessions[0].Calls != 2 || !sessions[0].Attached {
+	if len(sessions) < 2 || sessions[0].Session != strings.Repeat("0", 1)+"1"+strings.Repeat("0", 30) || sessions[0].Calls != 2 || !sessions[0].Attached {
 		t.Errorf("sessions %+v", sessions)
 	}
 

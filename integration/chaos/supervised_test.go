@@ -117,3 +117,26 @@ func TestFault_poison(t *testing.T) {
 		t.Errorf("the poisonous call took %d workers with it, not %d", taken, maxAttempts)
 	}
 }
+
+// A broker that is killed leaves no worker behind; with the next one they are back.
+func TestFault_brokerKilledWithItsWorkers(t *testing.T) {
+	t.Parallel()
+	s := supervised(t)
+	s.client(Load{Name: "c", Callers: callers, HoldLeast: 25, HoldMost: 55})
+	s.flowing(workers)
+	s.baseline(after)
+	views, err := ask[[]broker.WorkerView](s, "broker.workers")
+	s.must(err)
+	s.fault("SIGKILL of the broker", callers, claimGrace+2*beat, func() {
+		s.broker.Kill()
+		s.eventually("its workers are gone", func() bool {
+			return !slices.ContainsFunc(views, func(v broker.WorkerView) bool { return syscall.Kill(v.PID, 0) == nil })
+		})
+		s.startBroker()
+	})
+	s.rules.Restarts++
+	s.all(workers)
+	s.recover()
+	s.rules.MayFail = []string{"connection_lost"}
+	s.settle()
+}
