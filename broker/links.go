@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/servicetools/servicetools/wire/curve"
+	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
 
@@ -24,7 +25,7 @@ func (l *links) add(link *zmtp.Link, i identity) {
 	}
 	l.live[link] = i
 	if l.ending {
-		link.Finish()
+		farewell(link, i)
 	}
 }
 
@@ -34,7 +35,17 @@ func (l *links) finish() {
 	l.mu.Lock()
 	l.ending = true
 	l.mu.Unlock()
-	l.each(func(link *zmtp.Link, _ identity) { link.Finish() })
+	l.each(farewell)
+}
+
+// farewell ends a link of a broker that stops. Every call that was taken has
+// its outcome in front of the BYE: a client may call elsewhere what has none.
+func farewell(link *zmtp.Link, who identity) {
+	if who.sdk {
+		bye := message.Errorf(message.ShuttingDown, "the broker was told to stop")
+		_, _ = appendEnvelope(link, &message.Envelope{Kind: message.KindBye, Body: bye.Append(nil)}) // a dead link needs none
+	}
+	link.Finish()
 }
 
 func (l *links) remove(link *zmtp.Link) {

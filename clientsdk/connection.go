@@ -159,6 +159,10 @@ func (s *session) detach(k *connection, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	handed := k.link.Handed()
+	var bye *byeError
+	if errors.As(cause, &bye) && bye.reason.Code == message.ShuttingDown {
+		handed = 0 // a broker that stops has answered every call that it took
+	}
 	for _, c := range s.calls {
 		if c.sent && c.offset < handed {
 			c.handed = true

@@ -117,6 +117,32 @@ func TestRestart_doesNotMarkWhatWasNeverHandedOver(t *testing.T) {
 	}
 }
 
+// A broker that stops in order has answered all that it took: what it read no
+// more was not executed, and the next broker may run it at once.
+func TestRestart_doesNotMarkWhatAStoppingBrokerDidNotTake(t *testing.T) {
+	for _, code := range []message.Code{message.ShuttingDown, message.ConnectionLost} {
+		b := startBroker(t, &brokertest.Broker{})
+		release := make(chan struct{})
+		b.Handle("slow", func(c *brokertest.Call) {
+			<-release
+			c.Result(1)
+		})
+		c := dialBroker(t, b)
+		f := c.Go(t.Context(), "slow")
+		b.WaitFor(message.KindCall, 1)
+		b.Leave(message.Errorf(code, "bye"))
+		b.WaitFor(message.KindCall, 2)
+		close(release)
+		if err := f.Result(nil); err != nil {
+			t.Fatal(err)
+		}
+		calls := b.Seen(message.KindCall)
+		if marked := calls[len(calls)-1].Flags&message.FlagResubmit != 0; marked != (code != message.ShuttingDown) {
+			t.Errorf("after %s: the call is marked as maybe executed: %v", code, marked)
+		}
+	}
+}
+
 func TestReconnect_repeatsCancelsThatMayBeLost(t *testing.T) {
 	b := &brokertest.Broker{}
 	var swallowed atomic.Bool

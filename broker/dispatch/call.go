@@ -55,6 +55,7 @@ type call struct {
 
 	// What a stream has delivered so far.
 	sequence uint64 // the next item to forward
+	resumed  bool   // the client saw items under an earlier broker or session
 	follows  bool   // sequence is known; false for a claimed stream before its first item
 	window   uint64 // items below it may be sent
 	parts    []part // forwarded, not known to be consumed

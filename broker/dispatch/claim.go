@@ -67,7 +67,7 @@ func (d *Dispatcher) bindLocked(c *call, a *assignment, now instant) {
 // until the grace after the start is over.
 func (d *Dispatcher) reclaimLocked(c *call, now instant) {
 	d.enterLocked(c, reclaiming)
-	c.follows = false
+	c.resumed, c.follows = true, false
 	if d.reclaiming[c.origin] != nil { // another key's call under the same session name: it has no claim
 		d.lostClaimLocked(c, now)
 		return

@@ -23,9 +23,9 @@ func (w *Worker) Part(ref Ref, sequence uint64, body []byte) {
 	if c == nil || !c.stream || c.session == nil {
 		return
 	}
-	if !c.follows {
-		c.sequence, c.follows = max(c.sequence, sequence), true
-		c.window = min(max(c.window, c.sequence+StreamWindow), c.sequence+2*StreamWindow)
+	if !c.follows { // a claimed stream goes on where it was, another run begins at 0
+		c.sequence, c.follows = max(c.sequence, sequence, c.window-StreamWindow), true
+		c.window = max(c.window, c.sequence+StreamWindow)
 	}
 	if sequence < c.sequence {
 		return
@@ -85,7 +85,10 @@ func (s *Session) Grant(number, window uint64) {
 		return
 	}
 	c.window = window
-	if c.follows { // nobody consumes what was not sent
+	switch {
+	case c.resumed: // items may be consumed that this run has yet to send
+		c.sequence = max(c.sequence, window-StreamWindow)
+	case c.follows: // nobody consumes what was not sent
 		c.window = min(window, c.sequence+StreamWindow)
 	}
 	c.parts = d.dropPartsLocked(c, c.window-StreamWindow)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
 	"github.com/servicetools/servicetools/wire/message"
@@ -153,10 +154,42 @@ func TestStream_claimedAfterARestart(t *testing.T) {
 			s.worker.Part(dispatch.Ref{Origin: origin(1)}, i, nil)
 		}
 		w.check()
-		if s.closed != nil || len(c.sink.parts) != 20 {
+		if s.closed != nil || len(c.sink.parts) != 16 { // 20 to 23 are consumed
 			t.Fatal(s.closed, c.sink.parts)
 		}
 		s.answerOrigin(origin(1), "end")
 		c.got("1=end")
+	}
+}
+
+// A stream that nobody claims runs again from its first item: those that the
+// client has consumed are dropped, and its window is the one that it granted,
+// whenever it says so. The worker does nothing wrong and is not cut.
+func TestStream_runsAgainAfterARestart(t *testing.T) {
+	for _, grantFirst := range []bool{true, false} {
+		w, c, _ := restart(t, dispatch.Limits{ClaimGrace: time.Second})
+		s := w.serve(1, "count*")
+		c.call("count", stream, resubmit)
+		if grantFirst {
+			c.session.Grant(1, 48)
+		}
+		w.pass(2 * time.Second)
+		s.has("1/2")
+		for i := range uint64(48) {
+			if !grantFirst && i == 10 {
+				c.session.Grant(1, 48)
+			}
+			s.part(0, i)
+		}
+		w.check()
+		parts := c.sink.parts
+		if s.closed != nil || len(parts) < 16 || !slices.Equal(parts[len(parts)-16:][:2], []string{"1.32=32", "1.33=33"}) {
+			t.Fatal(s.closed, parts)
+		}
+		c.session.Grant(1, 52)
+		s.part(0, 48)
+		if s.closed != nil || len(c.sink.parts) != len(parts)+1 {
+			t.Fatal(s.closed, c.sink.parts)
+		}
 	}
 }

@@ -134,6 +134,18 @@ func (b *Broker) Restart() {
 	b.forgetLocked()
 }
 
+// Leave is Restart by a broker that says why, in order.
+func (b *Broker) Leave(reason *message.Error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.links {
+		send(l, &message.Envelope{Kind: message.KindBye, Body: reason.Append(nil)})
+		l.Finish()
+	}
+	b.links = nil
+	b.forgetLocked()
+}
+
 func (b *Broker) forgetLocked() {
 	b.cutLocked()
 	b.instance[0]++
