@@ -11,6 +11,7 @@ PACKAGES    := $(MODULES:%=./%/...)
 # Narrow a run: make test PKG=./wire/... RUN=TestLink
 PKG         ?= $(PACKAGES)
 RUN         ?= .
+MINUTES     ?= 10
 FUZZTIME    ?= 30s
 # The images are servicetools/IMAGE:TAG, for the platform of the engine.
 IMAGES      := broker demoworker zcall certtool demo
@@ -59,6 +60,10 @@ down: ## Stop the compose cluster and forget its keys.
 .PHONY: test
 test: deps ## Set up and run every test with the race detector.
 	go test -race -timeout 12m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
+
+.PHONY: soak
+soak: ## Break a running system in every way, mixed, for MINUTES (default 10).
+	go test -count=1 -timeout 0 -run TestSoak -v ./integration/chaos -soak $(MINUTES)m
 
 .PHONY: deps
 deps: ## Install what the tests need from the operating system (Debian, root).

@@ -34,11 +34,11 @@ func (p params) get(name string, position int, v any) (bool, error) {
 	if !ok && position < len(p.args) {
 		raw, ok = p.args[position], true
 	}
-	if !ok || len(raw) == 1 && raw[0] == 0xc0 {
+	if !ok || len(raw) == 0 { // nil is decoded to nothing
 		return false, nil
 	}
 	if err := msgpack.Unmarshal(raw, v); err != nil {
-		return false, message.Errorf(message.BadArgs, "parameter %q must be a %s", name, reflect.TypeOf(v).Elem())
+		return false, message.Errorf(message.BadArgs, "parameter %q must be of type %s", name, reflect.TypeOf(v).Elem())
 	}
 	return true, nil
 }

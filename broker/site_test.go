@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -25,17 +26,27 @@ type site struct {
 	ended  chan error
 }
 
-// start runs a broker on free loopback ports, with keys for server, worker,
-// client and admin, until the test ends.
+// start runs a broker on free loopback ports until the test ends, with keys for
+// server, worker, client and admin, one of a worker that may serve "add" only,
+// a revoked one of former's and one of a stranger's that is not in the folder.
 func start(t *testing.T, change func(*Config)) *site {
 	t.Helper()
 	keys := curve.KeysetIn(t.TempDir())
-	for name, role := range map[string]curve.Role{
-		"server": curve.RoleServer, "worker": curve.RoleWorker, "client": curve.RoleClient, "admin": curve.RoleAdmin,
+	for _, r := range []curve.Request{
+		{Name: "server", Role: curve.RoleServer}, {Name: "worker", Role: curve.RoleWorker},
+		{Name: "client", Role: curve.RoleClient}, {Name: "admin", Role: curve.RoleAdmin},
+		{Name: "limited", Role: curve.RoleWorker, Methods: []string{"add"}},
+		{Name: "former", Role: curve.RoleClient}, {Name: "stranger", Role: curve.RoleClient},
 	} {
-		if _, err := keys.Generate(curve.Request{Name: name, Role: role}); err != nil {
+		if _, err := keys.Generate(r); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := keys.Revoke("former"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(keys.PublicPath("stranger")); err != nil {
+		t.Fatal(err)
 	}
 	cfg := &Config{}
 	cfg.Main.IP = "127.0.0.1"
@@ -66,6 +77,17 @@ func start(t *testing.T, change func(*Config)) *site {
 // dial connects as the owner of the named key, with a socket of the given type.
 func (s *site) dial(addr net.Addr, name, socketType string, properties ...zmtp.Property) *zmtp.Link {
 	s.t.Helper()
+	link, err := s.try(addr, name, socketType, properties...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { link.Close(nil) })
+	return link
+}
+
+// try is dial that may fail.
+func (s *site) try(addr net.Addr, name, socketType string, properties ...zmtp.Property) (*zmtp.Link, error) {
+	s.t.Helper()
 	own, err := curve.LoadCertificate(s.keys.SecretPath(name))
 	if err != nil {
 		s.t.Fatal(err)
@@ -74,16 +96,11 @@ func (s *site) dial(addr net.Addr, name, socketType string, properties ...zmtp.P
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	link, err := zmtp.Dial(s.t.Context(), "tcp://"+addr.String(), &zmtp.Config{
+	return zmtp.Dial(s.t.Context(), "tcp://"+addr.String(), &zmtp.Config{
 		SocketType: socketType,
 		Mechanism:  &curve.Client{Key: own.Secret, ServerKey: server.Public},
 		Metadata:   properties,
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { link.Close(nil) })
-	return link
 }
 
 // inbox runs the link and passes on the last frame of each message.
@@ -259,10 +276,14 @@ func (p *sdk) send(envelopes ...message.Envelope) {
 	}
 }
 
-// want returns the next envelope, which must be of that kind.
+// want returns the next envelope, which must be of that kind. An ACK comes
+// whenever it likes.
 func (p *sdk) want(kind message.Kind) message.Envelope {
 	p.t.Helper()
 	e, ok := <-p.got
+	for ok && e.Kind == message.KindAck && kind != message.KindAck {
+		e, ok = <-p.got
+	}
 	if !ok {
 		p.t.Fatalf("the link ended with %v, want %v", p.link.Cause(), kind)
 	}

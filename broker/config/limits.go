@@ -16,8 +16,8 @@ func (c *Config) ListenLimits() zmtp.ListenLimits {
 }
 
 // envelopeRoom is what a link takes above the largest body: its envelope, and
-// others of the same batch.
-const envelopeRoom = 64 << 10
+// the batch of less than 64 KiB behind which it came.
+const envelopeRoom = 128 << 10
 
 // LinkLimits returns what bounds one connection.
 func (c *Config) LinkLimits() zmtp.Limits {

@@ -13,6 +13,7 @@ import (
 const after = 1500 * time.Millisecond
 
 func TestFault_none(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(time.Second)
@@ -22,6 +23,7 @@ func TestFault_none(t *testing.T) {
 }
 
 func TestFault_workerKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -50,6 +52,7 @@ func TestFault_workerKilled(t *testing.T) {
 // Queues are long, messages hold many calls, callers have no patience, and
 // workers die again and again: every outcome must still be exact.
 func TestFault_workersDieUnderPressure(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -75,6 +78,7 @@ func TestFault_workersDieUnderPressure(t *testing.T) {
 
 // A worker that was stopped for less than the bound has lost nothing.
 func TestFault_workerStoppedShortly(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -92,6 +96,7 @@ func TestFault_workerStoppedShortly(t *testing.T) {
 
 // One that was stopped for longer is dead; what it answers later is fenced.
 func TestFault_workerStoppedLong(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -113,6 +118,7 @@ func TestFault_workerStoppedLong(t *testing.T) {
 }
 
 func TestFault_workersConnection(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxy(s.backend)
 	s.through(s.frontend, p.Addr())
@@ -141,6 +147,7 @@ func TestFault_workersConnection(t *testing.T) {
 
 // A client whose connection breaks comes back and misses nothing.
 func TestFault_clientsConnection(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxy(s.frontend)
 	s.through(p.Addr(), s.backend)
@@ -164,9 +171,48 @@ func TestFault_clientsConnection(t *testing.T) {
 	s.settle()
 }
 
+// A client process that was stopped comes back and misses nothing.
+func TestFault_clientStopped(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	for _, d := range []time.Duration{silence / 2, silence + clientGrace/2} {
+		s.fault("SIGSTOP of the client for "+d.String(), 0, 2*beat, func() {
+			s.clients["c"].Signal(syscall.SIGSTOP)
+			s.calm(d)
+			s.clients["c"].Signal(syscall.SIGCONT)
+		})
+	}
+	s.recover()
+	s.rules.MayFail = []string{}
+	s.settle()
+}
+
+// Nobody gives up a broker that was stopped shortly; one that was stopped for
+// long is given up by all, and finds that its workers have fenced its calls.
+func TestFault_brokerStopped(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	s.usual()
+	s.baseline(after)
+	stop := func(d time.Duration) {
+		s.broker.Signal(syscall.SIGSTOP)
+		s.calm(d)
+		s.broker.Signal(syscall.SIGCONT)
+	}
+	s.fault("SIGSTOP of the broker for half the bound", 0, beat, func() { stop(silence / 2) })
+	s.fault("SIGSTOP of the broker for twice the bound", callers, 4*beat, func() { stop(2 * silence) })
+	s.all(workers)
+	s.recover()
+	s.rules.MayFail = []string{"worker_lost"}
+	s.settle()
+}
+
 // A client that stays away for longer than client_grace learns that nobody
 // knows its outcomes; what may run twice runs again.
 func TestFault_clientAwayForTooLong(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxy(s.frontend)
 	s.through(p.Addr(), s.backend)
@@ -184,6 +230,7 @@ func TestFault_clientAwayForTooLong(t *testing.T) {
 
 // The broker dies with a long queue, and calls in every state.
 func TestFault_brokerKilledUnderPressure(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -208,6 +255,7 @@ func TestFault_brokerKilledUnderPressure(t *testing.T) {
 }
 
 func TestFault_brokerKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -233,6 +281,7 @@ func TestFault_brokerKilled(t *testing.T) {
 
 // A broker that is told to stop lets calls finish, and the next one takes over.
 func TestFault_brokerReplaced(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)
@@ -253,6 +302,7 @@ func TestFault_brokerReplaced(t *testing.T) {
 }
 
 func TestFault_clientKilled(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	victim := s.client(Load{Name: "v", Cert: "other", Callers: 100, HoldLeast: 5, HoldMost: 10})
@@ -272,6 +322,7 @@ func TestFault_clientKilled(t *testing.T) {
 // Workers leave before their calls have ended: what was begun runs elsewhere
 // only if it may run twice.
 func TestFault_workersLeaveInTheMiddle(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.workerEnv = []string{"SERVICETOOLS_WORKER_DRAIN_TIMEOUT=50ms"}
 	s.usual()
@@ -297,6 +348,7 @@ func TestFault_workersLeaveInTheMiddle(t *testing.T) {
 
 // All workers are replaced one by one, by a signal or by the broker's wish; no call fails.
 func TestFault_rollingRestart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)

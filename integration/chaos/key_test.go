@@ -13,6 +13,7 @@ import (
 
 // A client whose key is revoked ends with an outcome for every call, and nobody else is hurt.
 func TestFault_clientsKeyRevoked(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.client(Load{Name: "r", Cert: "other", Callers: 4, HoldLeast: 10, HoldMost: 20, Timeout: time.Second})
@@ -44,6 +45,7 @@ func TestFault_clientsKeyRevoked(t *testing.T) {
 
 // A worker whose key is revoked is gone within a second.
 func TestFault_workersKeyRevoked(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.key("rogue", curve.RoleWorker)
 	s.usual()

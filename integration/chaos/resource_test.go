@@ -17,6 +17,7 @@ import (
 
 // A broker that cannot log any more goes on.
 func TestFault_logDiskFull(t *testing.T) {
+	t.Parallel()
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
 		t.Logf("NOT RUN: a file system of 256 KiB cannot be mounted here: %v; run this test as root", err)
@@ -64,6 +65,7 @@ func (*zeros) Read(p []byte) (int, error) { return len(p), nil }
 // A broker without file descriptors serves those who are connected, and takes
 // others as soon as it can.
 func TestFault_descriptorsExhausted(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
 	s.baseline(after)

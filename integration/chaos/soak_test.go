@@ -160,6 +160,20 @@ func (s *soak) faults() []func() {
 			s.fault(fmt.Sprintf("half-open connection of the client, the broker sees the end: %v", forTarget), 0, silence+settle,
 				func() { s.clientP.HalfOpen(forTarget) })
 		},
+		func() {
+			s.fault("SIGSTOP of the broker", inFlight, 4*settle, func() {
+				s.broker.Signal(syscall.SIGSTOP)
+				s.calm(s.upTo(2 * silence))
+				s.broker.Signal(syscall.SIGCONT)
+			})
+		},
+		func() {
+			s.fault("SIGSTOP of the client", 0, 2*settle, func() {
+				s.clients["c"].Signal(syscall.SIGSTOP)
+				s.calm(s.upTo(silence + clientGrace/2))
+				s.clients["c"].Signal(syscall.SIGCONT)
+			})
+		},
 		s.brokerKilled,
 		s.brokerKilled, // the hardest one, twice as often
 		func() {

@@ -48,6 +48,7 @@ restart_backoff = 50ms
 // The caller of a lost call learns which worker it was, what killed it, and
 // what it said last.
 func TestFault_evidenceOfADeadWorker(t *testing.T) {
+	t.Parallel()
 	s := supervised(t)
 	s.all(workers)
 	c, err := clientsdk.Dial(context.Background(), "tcp://"+s.frontend, clientsdk.WithCertificate(s.keys.SecretPath("client")),
@@ -87,6 +88,7 @@ func TestFault_evidenceOfADeadWorker(t *testing.T) {
 // A call that kills its worker takes max_attempts of them with it, and then is
 // tried no more; everything else keeps running.
 func TestFault_poison(t *testing.T) {
+	t.Parallel()
 	s := supervised(t)
 	s.client(Load{Name: "c", Callers: callers, HoldLeast: 25, HoldMost: 55})
 	s.flowing(workers)
@@ -114,4 +116,27 @@ func TestFault_poison(t *testing.T) {
 	if taken != maxAttempts {
 		t.Errorf("the poisonous call took %d workers with it, not %d", taken, maxAttempts)
 	}
+}
+
+// A broker that is killed leaves no worker behind; with the next one they are back.
+func TestFault_brokerKilledWithItsWorkers(t *testing.T) {
+	t.Parallel()
+	s := supervised(t)
+	s.client(Load{Name: "c", Callers: callers, HoldLeast: 25, HoldMost: 55})
+	s.flowing(workers)
+	s.baseline(after)
+	views, err := ask[[]broker.WorkerView](s, "broker.workers")
+	s.must(err)
+	s.fault("SIGKILL of the broker", callers, claimGrace+2*beat, func() {
+		s.broker.Kill()
+		s.eventually("its workers are gone", func() bool {
+			return !slices.ContainsFunc(views, func(v broker.WorkerView) bool { return syscall.Kill(v.PID, 0) == nil })
+		})
+		s.startBroker()
+	})
+	s.rules.Restarts++
+	s.all(workers)
+	s.recover()
+	s.rules.MayFail = []string{"connection_lost"}
+	s.settle()
 }

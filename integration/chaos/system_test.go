@@ -202,7 +202,7 @@ func (s *system) client(load Load) *Process {
 	load.Cert, load.ServerKey = s.keys.SecretPath(load.Cert), s.keys.PublicPath("server")
 	load.Journal = filepath.Join(s.journals(), load.Name+".client")
 	if load.Methods == "" {
-		load.Methods = "once,again"
+		load.Methods = "once,again,once,again,once,again,trail,retrail"
 	}
 	if load.Timeout == 0 {
 		load.Timeout = 20 * time.Second
@@ -260,6 +260,10 @@ func (s *system) flowing(workers int) {
 		return err == nil && v.Workers >= workers && v.Succeeded > 100
 	})
 }
+
+// maxAdmin is how many calls of the operator the broker may hold: the one that
+// asks, and outcomes that are not acknowledged yet.
+const maxAdmin = 64
 
 // dialAdmin connects the operator.
 func (s *system) dialAdmin() {
@@ -387,9 +391,18 @@ func (s *system) settle() (*Account, *Evidence) {
 	}
 	s.stop()
 	s.watching.Wait()
-	s.eventually("the broker holds no call", func() bool {
+	s.eventually("the broker holds nothing", func() bool {
 		v, err := s.status()
-		return err == nil && v.Queued == 0 && v.Running == 1
+		if err != nil || v.Queued != 0 || v.Running != 1 || v.Sessions != 1 || v.HeldCalls > maxAdmin {
+			return false
+		}
+		views, err := ask[[]broker.WorkerView](s, "broker.workers")
+		for _, w := range views {
+			if w.Busy > 0 || w.Stopping > 0 {
+				return false // a slot that nobody uses, and that never becomes free
+			}
+		}
+		return err == nil
 	})
 	_, err := s.scrape()
 	s.must(err)

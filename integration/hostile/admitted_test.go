@@ -25,7 +25,7 @@ func TestAttack_clients(t *testing.T) {
 	}{
 		{"metadata: truncated, overlong, twice, unknown types", swarm(2, badMetadata)},
 		{"frames of 2^62, 2^40, limit and one", swarm(2, inside(func(ctx context.Context, r *raw) error {
-			announced := []uint64{1 << 62, 1 << 40, 16<<20 + 100}
+			announced := []uint64{1 << 62, 1 << 40, 17 << 20}
 			if _, err := r.Write(size(2, announced[mathrand.IntN(len(announced))])); err != nil {
 				return nil
 			}

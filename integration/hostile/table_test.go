@@ -110,7 +110,7 @@ func endure(t *testing.T, tg *target, name string, strike attack) {
 	stop()
 	r.after = settle(t, tg, r.before)
 	if n := r.after.Defects - r.before.Defects; n > 0 {
-		t.Errorf("the target has logged %d errors: a panic that was contained is a defect all the same", n)
+		t.Errorf("the target has contained %d panics, each a defect all the same", n)
 	}
 	table.Lock()
 	defer table.Unlock()

@@ -36,7 +36,7 @@ type vitals struct {
 	Memory     int64 // bytes
 	Goroutines int
 	Files      int // open descriptors
-	Defects    int // errors that it has logged, such as a contained panic
+	Defects    int // panics that it has contained and logged
 }
 
 // What the target's process is told.
@@ -110,14 +110,19 @@ func measure(settled bool) vitals {
 	return v
 }
 
-// defects counts what the target's process has logged as an error.
+// defects counts what the target's process has logged of panics.
 var defects atomic.Int32
 
-// complaints counts what it passes on.
+// complaints counts the panics among what it passes on.
 type complaints struct{ slog.Handler }
 
 func (c complaints) Handle(ctx context.Context, r slog.Record) error {
-	defects.Add(1)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "panic" {
+			defects.Add(1)
+		}
+		return true
+	})
 	return c.Handler.Handle(ctx, r)
 }
 

@@ -246,7 +246,7 @@ func TestAttack_everyByteFlipped(t *testing.T) {
 		lengths["MESSAGE"] = len(probe.message(0, []byte("\x80")))
 		probe.Close()
 		var wg sync.WaitGroup
-		slots := make(chan struct{}, 64)
+		slots := make(chan struct{}, 32)
 		var mu sync.Mutex
 		var defects []error
 		for name, n := range lengths {
@@ -254,7 +254,13 @@ func TestAttack_everyByteFlipped(t *testing.T) {
 				slots <- struct{}{}
 				wg.Go(func() {
 					defer func() { <-slots }()
-					if err := flip(ctx, t, tg, name, i); err != nil {
+					struck, err := false, error(nil)
+					for range 10 { // a busy machine may be too slow for the time that a peer has
+						if struck, err = flip(ctx, t, tg, name, i); struck {
+							break
+						}
+					}
+					if err != nil {
 						mu.Lock()
 						defects = append(defects, fmt.Errorf("byte %d of %s flipped: %w", i, name, err))
 						mu.Unlock()
@@ -267,10 +273,11 @@ func TestAttack_everyByteFlipped(t *testing.T) {
 	})
 }
 
-func flip(ctx context.Context, t *testing.T, tg *target, name string, i int) error {
+// flip enters with one wrong bit, and reports whether it came so far.
+func flip(ctx context.Context, t *testing.T, tg *target, name string, i int) (struck bool, err error) {
 	r, err := tg.open(ctx, t, tg.Frontend, "attacker")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer r.Close()
 	for _, step := range []struct {
@@ -291,14 +298,14 @@ func flip(ctx context.Context, t *testing.T, tg *target, name string, i int) err
 			m[i] ^= 1 << (i % 7) // the top bit of a key's last byte counts for nothing (RFC 7748)
 		}
 		if _, err := r.Write(frame(flags, m)); err != nil {
-			return err
+			return false, err
 		}
 		if step.name == name {
-			return r.expelled()
+			return true, r.expelled()
 		}
 		if err := step.next(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return false, nil
 }

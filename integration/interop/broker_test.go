@@ -125,8 +125,10 @@ func TestPyzmq_messageBeyondTheLimit(t *testing.T) {
 	eachSite(t, "pyzmq", "a message beyond the limit", func(t *testing.T, s *env.Site) {
 		client := s.Dial(s.Frontend(), "client", "DEALER")
 		ended := make(chan error, 1)
-		go func() { ended <- client.Run(func(*zmtp.Message) error { return nil }) }()
-		if err := client.Send(make([]byte, 16<<20+1)); err != nil {
+		go func() {
+			ended <- client.Run(func(m *zmtp.Message) error { return fmt.Errorf("it is answered with %q", m.Bytes()) })
+		}()
+		if err := client.Send(make([]byte, 32<<20)); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-ended; !zmtp.Left(err) {

@@ -1,0 +1,196 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/servicetools/servicetools/wire/curve"
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// What an operator sees while one call runs and another waits.
+func TestAdmin_views(t *testing.T) {
+	s := start(t, nil)
+	w := s.compact(s.broker.Backend(), "worker")
+	e := message.Envelope{Kind: message.KindRegister, Body: message.Marshal(&message.Register{
+		Worker: "w", Name: "tester", Host: "here", PID: 4242, Concurrency: 1, Methods: []message.Method{
+			{Name: "job", Aliases: []string{"Job"}, Signature: "Job(int)", Doc: "Job works.", Idempotent: true},
+		},
+	})}
+	w.send(e)
+	w.want(message.KindRegistered)
+	c, _ := s.attach(message.SessionID{1}, 0)
+	c.send(call(t, 1, "job", 0), call(t, 2, "job", 0))
+	e = w.want(message.KindCall)
+
+	var status StatusView
+	s.ok(&status, "broker.status")
+	if status.Accepted < 2 || status.Queued != 1 || status.Workers != 1 || !status.LawHolds || !status.Secure ||
+		status.Frontend != s.broker.Frontend().String() || status.Connections != 3 {
+		t.Errorf("status %+v", status)
+	}
+	var health map[string]any
+	s.ok(&health, "broker.health")
+	if health["healthy"] != true {
+		t.Errorf("health %v", health)
+	}
+	var workers []WorkerView
+	s.ok(&workers, "broker.workers")
+	if len(workers) != 1 || workers[0].ID != "w" || workers[0].Busy != 1 || workers[0].State != "connected" || workers[0].PID != 4242 || workers[0].Local {
+		t.Errorf("workers %+v", workers)
+	}
+	var methods []MethodView
+	s.ok(&methods, "broker.methods")
+	if len(methods) != 1 || methods[0].Name != "job" || methods[0].Queued != 1 || methods[0].Running != 1 || !methods[0].Idempotent {
+		t.Errorf("methods %+v", methods)
+	}
+	var method MethodView
+	s.ok(&method, "broker.describe", "Job")
+	if method.Doc != "Job works." || method.Signature != "Job(int)" {
+		t.Errorf("method %+v", method)
+	}
+	s.ok(&method, "broker.describe", "broker.ping")
+	var sessions []SessionView
+	s.ok(&sessions, "broker.sessions")
+	if len(sessions) < 2 || sessions[0].Session != strings.Repeat("0", 1)+"1"+strings.Repeat("0", 30) || sessions[0].Calls != 2 || !sessions[0].Attached {
+		t.Errorf("sessions %+v", sessions)
+	}
+
+	var calls []CallView
+	s.ok(&calls, "broker.calls", 10, "job", nil, "queued")
+	if len(calls) != 1 || !strings.HasSuffix(calls[0].Call, "/2") {
+		t.Fatalf("queued calls %+v", calls)
+	}
+	var cancelled bool
+	s.ok(&cancelled, "broker.cancel", calls[0].Call)
+	if x := c.wantError(message.KindError, message.Cancelled).Execution(); !cancelled || x != message.NotExecuted {
+		t.Errorf("cancelled %v, executed %v", cancelled, x)
+	}
+	s.ok(&cancelled, "broker.cancel", calls[0].Call)
+	if cancelled {
+		t.Error("a call that has ended was cancelled again")
+	}
+	w.send(answer(t, e, nil))
+	c.want(message.KindResult)
+}
+
+// What an operator gets wrong is refused with the code and the remedy.
+func TestAdmin_refusals(t *testing.T) {
+	s := start(t, nil)
+	for _, c := range []struct {
+		method string
+		args   []any
+		code   message.Code
+		want   string
+	}{
+		{"broker.describe", nil, message.BadArgs, `"method" is missing`},
+		{"broker.describe", []any{"broker.stats"}, message.NoSuchMethod, "broker.status"},
+		{"broker.describe", []any{7}, message.BadArgs, `"method" must be of type string`},
+		{"broker.calls", []any{"many"}, message.BadArgs, `"limit" must be of type int`},
+		{"broker.cancel", []any{"17"}, message.BadArgs, "broker calls lists them"},
+		{"broker.cancel", []any{strings.Repeat("0", 32) + "/x"}, message.BadArgs, "broker calls lists them"},
+		{"broker.cancel", nil, message.BadArgs, `"call" is missing`},
+		{"broker.add", nil, message.BadArgs, `"config" is missing`},
+		{"broker.add", []any{"no/such/file.ini"}, message.BadArgs, "no/such/file.ini"},
+		{"broker.add", []any{"worker.ini", -1}, message.BadArgs, "count -1"},
+		{"broker.add", []any{"worker.ini", 1_000_000_000}, message.BadArgs, "count 1000000000"},
+		{"broker.add", []any{"worker.ini", "two"}, message.BadArgs, `"count" must be of type int`},
+		{"broker.scale", nil, message.BadArgs, `"n" is missing`},
+		{"broker.scale", []any{-1}, message.BadArgs, "-1 workers"},
+		{"broker.scale", []any{1_000_000_000}, message.BadArgs, "1000000000 workers"},
+		{"broker.scale", []any{3}, message.BadArgs, "no worker to copy"},
+		{"broker.remove", nil, message.BadArgs, `"id" is missing`},
+		{"broker.remove", []any{"nobody"}, message.BadArgs, "broker workers lists"},
+		{"broker.remove", []any{"nobody", "yes"}, message.BadArgs, `"now" must be of type bool`},
+		{"broker.drain", nil, message.BadArgs, `"worker" is missing`},
+		{"broker.drain", []any{"nobody"}, message.BadArgs, "no worker"},
+		{"broker.reload", nil, message.BadArgs, "without a configuration file"},
+		{"broker.no_such", nil, message.NoSuchMethod, "broker.no_such"},
+	} {
+		if got := s.refused("admin", c.code, c.method, c.args...); !strings.Contains(got, c.want) {
+			t.Errorf("%s%v: %q, want %q", c.method, c.args, got, c.want)
+		}
+	}
+	for _, m := range ownMethods {
+		if !open[m.Name] {
+			s.refused("client", message.Unauthorized, m.Name)
+		}
+	}
+}
+
+// Without security everybody on loopback is trusted, plain or SDK.
+func TestInsecure_everybodyIsTrusted(t *testing.T) {
+	s := start(t, func(cfg *Config) {
+		cfg.Security.Insecure = true
+		cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir = "", ""
+	})
+	dial := func(socket string, properties ...zmtp.Property) (*zmtp.Link, error) {
+		return zmtp.Dial(t.Context(), "tcp://"+s.broker.Frontend().String(), &zmtp.Config{SocketType: socket, Mechanism: zmtp.Null{}, Metadata: properties})
+	}
+	link, err := dial("REQ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close(nil)
+	replies := inbox(link)
+	if err := link.Send(nil, pack(t, map[string]any{"method": "broker.status"})); err != nil {
+		t.Fatal(err)
+	}
+	if r := unpack(t, <-replies); r["error"] != nil {
+		t.Errorf("broker.status: %v", r)
+	}
+	var refusal *zmtp.Refusal
+	if _, err := dial("DEALER", zmtp.Property{Name: message.PropertySDK, Value: "9"}); !errors.As(err, &refusal) {
+		t.Errorf("another version: %v", err)
+	}
+}
+
+// What New cannot do it says, with the remedy, and it leaves no port open.
+func TestNew_saysWhatIsMissing(t *testing.T) {
+	keys := curve.KeysetIn(t.TempDir())
+	generate := func(name string, role curve.Role) {
+		if _, err := keys.Generate(curve.Request{Name: name, Role: role, Overwrite: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try := func(change func(*Config)) string {
+		cfg := &Config{}
+		cfg.Main.IP, cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir = "127.0.0.1", keys.PublicDir, keys.SecretDir
+		if change != nil {
+			change(cfg)
+		}
+		b, err := New(cfg, WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))), WithLevel(func(string) error { return nil }))
+		if err != nil {
+			return err.Error()
+		}
+		b.close()
+		return ""
+	}
+	wants := func(got, want string) {
+		t.Helper()
+		if !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	generate("other", curve.RoleClient)
+	wants(try(nil), "certtool generate")
+	generate("server", curve.RoleClient)
+	wants(try(nil), "has the role client")
+	generate("server", curve.RoleServer)
+	wants(try(nil), "")
+	wants(try(func(cfg *Config) { cfg.Main.PublicKeysDir = filepath.Join(keys.PublicDir, "none") }), "none")
+	wants(try(func(cfg *Config) {
+		cfg.Workers.AutoStart, cfg.Workers.NumWorkers, cfg.Workers.WorkerConfigPaths = true, 1, []string{"none.ini"}
+		cfg.Workers.WorkerScriptPath = "none"
+	}), "none")
+	s := start(t, nil)
+	wants(try(func(cfg *Config) { cfg.Main.BackendPort = s.broker.backendPort() }), "choose another port")
+	if err := errors.New(try(func(cfg *Config) { cfg.Security.Insecure, cfg.Main.IP = true, "0.0.0.0" })); !strings.Contains(err.Error(), "force_insecure") {
+		t.Error(err)
+	}
+}
