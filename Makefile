@@ -42,8 +42,9 @@ images: ## Build the container images servicetools/...:dev, each one static bina
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/image/ $(COMMANDS) ./integration/cmd/demo
 	install -m 644 deploy/server.ini bin/image/
 	for m in $(MODULES); do find $$m -name '*.go' -exec install -D -m 644 {} bin/image/text/{} \;; done
-	for i in $(IMAGES); do out=$$(DOCKER_BUILDKIT=0 docker build --target $$i -t servicetools/$$i:$(TAG) -f deploy/Dockerfile bin/image 2>&1) \
+	for i in $(IMAGES); do out=$$(DOCKER_BUILDKIT=0 docker build --target $$i --label servicetools=$$i -t servicetools/$$i:$(TAG) -f deploy/Dockerfile bin/image 2>&1) \
 	  || { echo "$$out"; exit 1; }; done
+	docker image prune -f --filter label=servicetools >/dev/null # what the new ones replace
 	@docker images --format '{{.Repository}}:{{.Tag}}  {{.Size}}' 'servicetools/*:$(TAG)'
 
 .PHONY: up

@@ -29,9 +29,7 @@ var changes = []story{
 		name: "scale 2 to 8 to 2",
 		do: func(s *site, _ *container) int {
 			resting := s.workers[2:]
-			for _, w := range resting {
-				w.stop()
-			}
+			s.stop(resting)
 			s.awaitWorkers(2)
 			var more []*container
 			for i := range 6 {
@@ -39,8 +37,8 @@ var changes = []story{
 			}
 			s.awaitWorkers(8)
 			s.awaitCalls()
+			s.stop(more)
 			for _, w := range more {
-				w.stop()
 				w.remove()
 			}
 			s.awaitWorkers(2)

@@ -211,7 +211,9 @@ func (s *site) run(c story) {
 	limit := c.do(s, first)
 	s.awaitCalls()
 	r := row{name: c.name}
-	for _, load := range []*container{first, second} {
+	loads := []*container{first, second}
+	s.stop(loads)
+	for _, load := range loads {
 		var a Account
 		load.report(&a)
 		r.Add(a)

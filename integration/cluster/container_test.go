@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,9 +99,28 @@ const stopTimeout = 60
 // stop ends the container in order and checks that it ended so.
 func (c *container) stop() {
 	c.engine.t.Helper()
-	c.must(c.engine.StopContainer(c.id, stopTimeout), "stopping")
-	if s := c.state(); s.ExitCode != 0 {
-		c.engine.t.Errorf("%s exited with %d\n%s", c.name, s.ExitCode, c.logs())
+	c.engine.stop([]*container{c})
+}
+
+// stop ends containers in order, all at once.
+func (e *engine) stop(all []*container) {
+	e.t.Helper()
+	failures := make([]error, len(all))
+	var stopping sync.WaitGroup
+	for i, c := range all {
+		stopping.Go(func() {
+			err := e.StopContainer(c.id, stopTimeout)
+			if ended := (*docker.ContainerNotRunning)(nil); !errors.As(err, &ended) {
+				failures[i] = err
+			}
+		})
+	}
+	stopping.Wait()
+	for i, c := range all {
+		c.must(failures[i], "stopping")
+		if s := c.state(); s.ExitCode != 0 {
+			e.t.Errorf("%s exited with %d\n%s", c.name, s.ExitCode, c.logs())
+		}
 	}
 }
 
@@ -184,13 +205,13 @@ func (c *container) execute(args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out, errors bytes.Buffer
-	if err := c.engine.StartExec(x.ID, docker.StartExecOptions{OutputStream: &out, ErrorStream: &errors}); err != nil {
+	var out, complaint bytes.Buffer
+	if err := c.engine.StartExec(x.ID, docker.StartExecOptions{OutputStream: &out, ErrorStream: &complaint}); err != nil {
 		return "", err
 	}
 	done, err := c.engine.InspectExec(x.ID)
 	if err == nil && done.ExitCode != 0 {
-		err = fmt.Errorf("%v: exit code %d: %s", args, done.ExitCode, &errors)
+		err = fmt.Errorf("%v: exit code %d: %s", args, done.ExitCode, &complaint)
 	}
 	return out.String(), err
 }

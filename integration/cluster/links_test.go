@@ -21,6 +21,9 @@ func (s *site) capture(f func()) (h heard) {
 // spoiled is what a proxy reports.
 type spoiled struct{ Bytes, Cuts int }
 
+// cuts is how often a bad link breaks at least.
+const cuts = 3
+
 // links are cases about what is on the wire, and about bad ones.
 var links = []story{
 	{
@@ -51,14 +54,18 @@ var links = []story{
 			proxy := s.start(spec{name: s.next("proxy"), image: s.probe, on: s.backend[0], aliases: []string{"far"}, args: []string{"proxy"}})
 			proxy.awaitLog("ready")
 			w := s.startWorker(s.backend[0], "SERVICETOOLS_MAIN_IP=far")
-			for range 3 { // lives of its connection
-				s.awaitWorker(w.name, "serves", func(v broker.WorkerView) bool { return v.Succeeded > 2 })
-				s.awaitWorker(w.name, "is new", func(v broker.WorkerView) bool { return v.Connected < 1 })
-			}
+			await(s.t, "the worker has lost its connection often", func() (bool, string) {
+				log := w.logs()
+				return countLines(log, "lost the connection") >= cuts, log
+			})
+			s.awaitWorker(w.name, "serves again", func(v broker.WorkerView) bool { return v.Succeeded > 0 })
 			w.stop()
 			w.remove()
 			var p spoiled
 			proxy.report(&p)
+			if p.Cuts < cuts || p.Bytes == 0 {
+				s.t.Errorf("the proxy spoiled nothing: %+v", p)
+			}
 			return p.Cuts * concurrency
 		},
 	},
@@ -74,7 +81,7 @@ var links = []story{
 		do: func(s *site, c *container) int {
 			await(s.t, "the client has lost its connection often", func() (bool, string) {
 				log := c.logs()
-				return countLines(log, "lost the connection") >= 3, log
+				return countLines(log, "lost the connection") >= cuts, log
 			})
 			return 0
 		},
