@@ -223,7 +223,8 @@ func (s *Session) Detach(sink ClientSink) {
 }
 
 // Close ends the session for good: the client of sink has left, or its key is
-// revoked. Queued calls are cancelled, running ones finish for nobody.
+// revoked. Queued calls and streams are cancelled, other running calls finish
+// for nobody.
 func (s *Session) Close(sink ClientSink) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
@@ -264,11 +265,15 @@ func (d *Dispatcher) forgetLocked(s *Session, reason *message.Error) {
 		d.passOnLocked(c)
 		s.live.remove(c)
 		c.session = nil
-		if c.state == running {
-			c.parts = d.dropPartsLocked(c, ^uint64(0))
-			d.dropBodyLocked(c)
-		} else {
+		c.parts = d.dropPartsLocked(c, ^uint64(0))
+		switch a := c.assigned; {
+		case a == nil:
 			d.failLocked(c, errCancelled)
+		case c.stream: // nobody takes its items: it would hold its slot and wait
+			d.failLocked(c, errCancelled)
+			d.abandonLocked(a)
+		default:
+			d.dropBodyLocked(c)
 		}
 	}
 	s.ackLocked(s.acked + uint64(s.outbox.len))

@@ -114,6 +114,33 @@ func TestStream_grantBeyondWhatWasSent(t *testing.T) {
 	}
 }
 
+// A worker waits for the window of a stream: one that nobody reads any more
+// would hold its slot until the deadline, or for ever.
+func TestStream_isCancelledWithItsClient(t *testing.T) {
+	w := settled(t, dispatch.Limits{ClientGrace: time.Second})
+	s := w.serve(1, "count")
+	c := w.client("k")
+	c.call("count", stream)
+	s.part(0, 0)
+	c.drop()
+	w.pass(900 * time.Millisecond)
+	if len(s.sent) != 0 {
+		t.Fatalf("the client may come back, but %v", s.sent)
+	}
+	w.pass(200 * time.Millisecond)
+	if want := []string{"cancel 1"}; !slices.Equal(s.sent, want) {
+		t.Fatal(s.sent)
+	}
+	s.fail(0, message.Cancelled)
+	w.check()
+	if st := w.d.Stats(); st.Orphaned != 1 || st.Running != 0 || st.Failed != 1 {
+		t.Fatalf("%+v", st)
+	}
+	other := w.client("k2")
+	other.call("count", stream)
+	s.has("1/1", "1/1")
+}
+
 func TestStream_callerDidNotAskForOne(t *testing.T) {
 	w := settled(t, dispatch.Limits{})
 	s := w.serve(1, "count")

@@ -310,7 +310,7 @@ func TestFault_clientKilled(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "")
 	s.usual()
-	victim := s.client(Load{Name: "v", Cert: "other", Callers: 100, HoldLeast: 5, HoldMost: 10})
+	victim := s.client(Load{Name: "v", Cert: "other", Callers: 100, HoldLeast: 5, HoldMost: 10, Timeout: 10 * time.Minute})
 	s.eventually("both call", func() bool { v, err := s.status(); return err == nil && v.Sessions == 3 })
 	s.rules.RateOf = "c"
 	s.baseline(after)
