@@ -57,9 +57,10 @@ func newSite(t *testing.T) *site {
 		if t.Failed() {
 			s.printLogs(os.Stderr)
 		}
-		s.sweep(s.own)
+		s.sweepSites(s.own)
 	})
-	s.buildImages()
+	s.buildProduct(t)
+	s.buildProbe(t)
 	s.keys = s.prefix + "keys"
 	if _, err := s.CreateVolume(docker.CreateVolumeOptions{Name: s.keys}); err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func (s *site) next(kind string) string {
 func (s *site) certtool(command string, args ...string) {
 	s.t.Helper()
 	c := s.start(spec{
-		name: s.next("certtool"), image: "servicetools/certtool:dev", on: s.frontend, keys: s.keys, mayWrite: true,
+		name: s.next("certtool"), image: s.image("certtool"), on: s.frontend, keys: s.keys, mayWrite: true,
 		args: append([]string{command, "--path", "/keys"}, args...),
 	})
 	if code := c.wait(); code != 0 {
@@ -112,7 +113,7 @@ func (s *site) certtool(command string, args ...string) {
 func (s *site) startBroker() {
 	s.t.Helper()
 	s.broker = s.start(spec{
-		name: s.next("broker"), image: "servicetools/broker:dev", on: s.frontend, also: s.backend, aliases: []string{"broker"},
+		name: s.next("broker"), image: s.image("broker"), on: s.frontend, also: s.backend, aliases: []string{"broker"},
 		keys: s.keys, health: true,
 		env: []string{"SERVICETOOLS_DISPATCH_BEAT=" + beat},
 	})
@@ -122,7 +123,7 @@ func (s *site) startBroker() {
 func (s *site) startWorker(network string, env ...string) *container {
 	s.t.Helper()
 	return s.start(spec{
-		name: s.next("worker"), image: "servicetools/demoworker:dev", on: network, keys: s.keys,
+		name: s.next("worker"), image: s.image("demoworker"), on: network, keys: s.keys,
 		env: append(env, fmt.Sprintf("SERVICETOOLS_WORKER_CONCURRENCY=%d", concurrency)),
 	})
 }

@@ -31,7 +31,7 @@ func TestCompose(t *testing.T) {
 	run := func(args ...string) string {
 		t.Helper()
 		c := exec.Command(program[0], slices.Concat(program[1:], []string{"-f", "../../docker-compose.yml", "-p", project}, args)...)
-		c.Env = append(os.Environ(), "FRONTEND=127.0.0.1:0", "TAG=dev") // any free port
+		c.Env = append(os.Environ(), "FRONTEND=127.0.0.1:0", "TAG="+theEngine.tag()) // any free port
 		var said strings.Builder
 		c.Stderr = &said
 		out, err := c.Output()
@@ -46,7 +46,7 @@ func TestCompose(t *testing.T) {
 		}
 		run("down", "--volumes", "--timeout", "10")
 	})
-	command(t, exec.Command("make", "-s", "-C", "../..", "images"))
+	theEngine.buildProduct(t)
 	run("up", "-d", "--scale", "worker=5", "broker", "worker")
 	if out := run("run", "--rm", "-T", "demo"); !strings.Contains(out, "agree") {
 		t.Errorf("the job says: %s", out)

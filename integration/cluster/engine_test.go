@@ -26,6 +26,7 @@ type engine struct {
 	*docker.Client
 	prefix string     // begins the names of all that this run makes
 	probe  string     // image
+	built  bool       // the product's images are there
 	t      *testing.T // the case that runs; cases run one after the other
 }
 
@@ -129,13 +130,20 @@ func (e *engine) containers(match func(name string) bool) []docker.APIContainers
 	})
 }
 
-// sweep removes containers, networks, volumes and images whose names match.
+// sweep removes everything whose name matches.
 func (e *engine) sweep(match func(name string) bool) {
-	complain := func(what, name string, err error) {
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "removing %s %s: %v\n", what, name, err)
-		}
+	e.sweepSites(match)
+	e.sweepImages(match)
+}
+
+func complain(what, name string, err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "removing %s %s: %v\n", what, name, err)
 	}
+}
+
+// sweepSites removes containers, networks and volumes.
+func (e *engine) sweepSites(match func(name string) bool) {
 	for _, c := range e.containers(match) {
 		complain("container", c.Names[0], e.RemoveContainer(docker.RemoveContainerOptions{ID: c.ID, Force: true, RemoveVolumes: true}))
 	}
@@ -153,22 +161,41 @@ func (e *engine) sweep(match func(name string) bool) {
 			complain("volume", v.Name, e.RemoveVolumeWithOptions(docker.RemoveVolumeOptions{Name: v.Name}))
 		}
 	}
+}
+
+// sweepImages removes the images of a run.
+func (e *engine) sweepImages(match func(name string) bool) {
 	images, err := e.ListImages(docker.ListImagesOptions{})
 	complain("images", "", err)
 	for _, i := range images {
 		for _, tag := range i.RepoTags {
-			if match(tag) {
+			name, version, _ := strings.Cut(tag, ":")
+			if match(name) || match(version) {
 				complain("image", tag, e.RemoveImage(tag))
 			}
 		}
 	}
 }
 
-// buildImages builds the product's images, and one of the probe.
-func (e *engine) buildImages() {
-	t := e.t
+// tag is that of the product's images of this run: another run, or the user,
+// may build others meanwhile.
+func (e *engine) tag() string { return e.prefix + "dev" }
+
+func (e *engine) image(name string) string { return "servicetools/" + name + ":" + e.tag() }
+
+// buildProduct builds the product's images, once.
+func (e *engine) buildProduct(t *testing.T) {
 	t.Helper()
-	command(t, exec.Command("make", "-s", "-C", "../..", "images"))
+	if e.built {
+		return
+	}
+	e.built = true
+	command(t, exec.Command("make", "-s", "-C", "../..", "images", "TAG="+e.tag()))
+}
+
+// buildProbe builds the image of the tests' own program.
+func (e *engine) buildProbe(t *testing.T) {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "probe")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")

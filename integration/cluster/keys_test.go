@@ -26,7 +26,7 @@ var keys = []story{
 			keyless.awaitLog("nobody.key_secret")
 			keyless.remove()
 			for name, want := range map[string]int{"client": 0, "worker": 77} {
-				c := s.start(spec{name: s.next("zcall"), image: "servicetools/zcall:dev", on: s.frontend, keys: s.keys,
+				c := s.start(spec{name: s.next("zcall"), image: s.image("zcall"), on: s.frontend, keys: s.keys,
 					args: []string{"add", "40", "2"}, env: []string{"SERVICETOOLS_CERT=" + secrets + name + ".key_secret"}})
 				if code, out := c.wait(), c.logs(); code != want || code == 0 && out != "42\n" {
 					s.t.Errorf("zcall with the key of a %s: exit code %d, not %d: %s", name, code, want, out)
