@@ -140,7 +140,7 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 		case len(f.parts) > 0:
 			o.stream = c
 		}
-		if f.paused {
+		if f.paused && c.cause == nil {
 			c.held = &o // goes behind the items, once the broker wants them
 			return
 		}

@@ -282,6 +282,27 @@ func TestWorker_endedStreamThatNobodyAsksFor(t *testing.T) {
 	}
 }
 
+// The same for one that still runs when it is cancelled.
+func TestWorker_claimedStreamThatNobodyAsksFor(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	start(t, b, newLab(), nil)
+	p := b.worker()
+	p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 30)
+	for range 16 {
+		p.want(message.KindPart, 1)
+	}
+	b.kill()
+	b = newScripted(t, b.addr, 2, nil)
+	p = b.worker()
+	p.claims(1)
+	p.want(message.KindCapacity, 4)
+	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(1)})
+	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(1) {
+		t.Fatalf("got %v", e.Kind)
+	}
+}
+
 // claims waits for the claim of a call.
 func (p *peer) claims(number uint64) {
 	p.t.Helper()
