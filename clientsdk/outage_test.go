@@ -87,7 +87,9 @@ func TestSlowBroker_callsKeepTheirDeadlines(t *testing.T) {
 		return false
 	}
 	startBroker(t, b)
-	const calls, size, bytes = 24, 1 << 20, 8 << 20
+	// All calls together stay below what the link takes before it gives up a
+	// broker that does not read, 8 MiB above bytes: that is another story.
+	const calls, size, bytes = 11, 1 << 20, 4 << 20
 	c := dialBroker(t, b, WithMaxInFlight(0, bytes))
 	var callers sync.WaitGroup
 	var sent, waited atomic.Int64
