@@ -16,6 +16,7 @@ import (
 
 	"github.com/servicetools/servicetools/broker"
 	"github.com/servicetools/servicetools/clientsdk"
+	"github.com/servicetools/servicetools/integration/env"
 	"github.com/servicetools/servicetools/wire/curve"
 )
 
@@ -78,14 +79,13 @@ func newSystem(t *testing.T, extra string) *system {
 	for _, folder := range []string{"journals", "logs"} {
 		s.must(os.Mkdir(filepath.Join(s.dir, folder), 0o700))
 	}
-	s.frontend, s.backend = freePort(t), freePort(t)
-	_, port, _ := net.SplitHostPort(s.frontend)
-	_, backendPort, _ := net.SplitHostPort(s.backend)
+	ip := env.Loopback()
+	s.frontend, s.backend = net.JoinHostPort(ip, "8006"), net.JoinHostPort(ip, "9006")
 	s.must(os.WriteFile(s.configFile(), []byte(fmt.Sprintf(`[main]
 id = chaos
-ip = 127.0.0.1
-port = %s
-backend_port = %s
+ip = %s
+port = 8006
+backend_port = 9006
 public_keys_dir = %s
 secret_keys_dir = %s
 [dispatch]
@@ -95,7 +95,7 @@ claim_grace = %v
 no_worker_grace = 5s
 drain_timeout = 5s
 max_attempts = %d
-%s`, port, backendPort, s.keys.PublicDir, s.keys.SecretDir, beat, clientGrace, claimGrace, maxAttempts, extra)), 0o600))
+%s`, ip, s.keys.PublicDir, s.keys.SecretDir, beat, clientGrace, claimGrace, maxAttempts, extra)), 0o600))
 	t.Cleanup(s.end)
 	s.startBroker()
 	s.dialAdmin()
@@ -117,16 +117,6 @@ func (s *system) configFile() string { return filepath.Join(s.dir, "server.ini")
 func (s *system) key(name string, role curve.Role) {
 	_, err := s.keys.Generate(curve.Request{Name: name, Role: role})
 	s.must(err)
-}
-
-// freePort returns an address of loopback that was free a moment ago.
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // say prints one line of the run's schedule.

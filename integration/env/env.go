@@ -46,7 +46,7 @@ func Start(t TB, change func(*broker.Config)) *Site {
 		s.NewKey(role.String(), role)
 	}
 	s.config = &broker.Config{}
-	s.config.Main.IP = "127.0.0.1"
+	s.config.Main.IP = Loopback()
 	s.config.Main.PublicKeysDir, s.config.Main.SecretKeysDir = s.Keys.PublicDir, s.Keys.SecretDir
 	s.config.Dispatch.DrainTimeout = time.Second
 	if change != nil {

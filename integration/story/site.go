@@ -14,6 +14,7 @@ import (
 
 	"github.com/servicetools/servicetools/broker"
 	"github.com/servicetools/servicetools/clientsdk"
+	"github.com/servicetools/servicetools/integration/env"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/workersdk"
 )
@@ -65,7 +66,7 @@ func Start(t Test, opts ...Option) *Site {
 			t.Fatal(err)
 		}
 	}
-	s.Config.Main.IP = "127.0.0.1"
+	s.Config.Main.IP = env.Loopback()
 	s.Config.Main.PublicKeysDir, s.Config.Main.SecretKeysDir = s.Keys.PublicDir, s.Keys.SecretDir
 	s.Config.Dispatch.DrainTimeout = 5 * time.Second
 	for _, o := range opts {
