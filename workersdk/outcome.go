@@ -14,11 +14,12 @@ const (
 
 // outcome is what a call ended in.
 type outcome struct {
-	kind   message.Kind
-	known  bool // origin is set
-	origin message.Origin
-	body   *[]byte // from buffers; nil when it was forgotten
-	stream *call   // whose items the client may not have seen; nil = there are none
+	kind    message.Kind
+	known   bool // origin is set
+	origin  message.Origin
+	attempt int
+	body    *[]byte // from buffers; nil when it was forgotten
+	stream  *call   // whose items the client may not have seen; nil = there are none
 }
 
 // size is what o holds, in bytes.
@@ -132,7 +133,7 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 		return
 	}
 	c.running = false
-	o := outcome{kind: kind, known: c.known, origin: c.origin, body: result}
+	o := outcome{kind: kind, known: c.known, origin: c.origin, attempt: c.attempt, body: result}
 	if f := c.flow; f != nil {
 		switch {
 		case f.lossy:

@@ -60,7 +60,7 @@ func TestWorker_restartedBrokerIsToldOfCalls(t *testing.T) {
 	p := b.worker()
 	p.call(1, "add", 1, 1)
 	p.result(1) // never acknowledged
-	p.call(2, "gate", "x")
+	p.callWith(message.Envelope{ID: 2, Attempt: 2}, "gate", "x")
 	p.call(3, "wait")
 	p.call(4, "wait")
 	for range 3 {
@@ -77,29 +77,29 @@ func TestWorker_restartedBrokerIsToldOfCalls(t *testing.T) {
 		t.Errorf("got busy %d, want 2", p.register.Busy)
 	}
 	for _, number := range []uint64{1, 4} {
-		if e := p.next(); e.Flags != message.FlagOrigin || e.Origin != origin(number) || e.ID != 0 {
-			t.Errorf("got %v %+v, want the outcome of %d", e.Kind, e, number)
+		if e := p.next(); e.Flags != message.FlagOrigin || e.Origin != origin(number) || e.ID != 1 {
+			t.Errorf("got %v %+v, want the outcome of %d, attempt 1", e.Kind, e, number)
 		}
 	}
-	claimed := map[uint64]bool{}
+	claimed := map[uint64]uint64{} // their attempts
 	for range 2 {
 		e := p.next()
-		if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim || e.ID != 0 {
+		if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim {
 			t.Fatalf("got %v %+v", e.Kind, e)
 		}
-		claimed[e.Origin.Number] = true
+		claimed[e.Origin.Number] = e.ID
 	}
 	p.want(message.KindCapacity, 4)
-	if !claimed[2] || !claimed[3] {
+	if claimed[2] != 2 || claimed[3] != 1 {
 		t.Errorf("claimed %v", claimed)
 	}
 	// The new broker names the calls by their origin.
 	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(3)})
-	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(3) || e.ID != 0 {
+	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(3) || e.ID != 1 {
 		t.Errorf("got %v %+v", e.Kind, e)
 	}
 	close(l.open)
-	if e := p.next(); e.Kind != message.KindResult || e.Flags != message.FlagOrigin || e.Origin != origin(2) {
+	if e := p.next(); e.Kind != message.KindResult || e.Flags != message.FlagOrigin || e.Origin != origin(2) || e.ID != 2 {
 		t.Errorf("got %v %+v", e.Kind, e)
 	}
 	p.call(1, "add", 5, 5) // tokens of a new link are its own

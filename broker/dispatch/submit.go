@@ -18,7 +18,8 @@ type Request struct {
 	Key        []byte // idempotency key; empty = none
 	Idempotent bool
 	Stream     bool
-	Resubmit   bool // the call may have been handed to another broker before
+	Resubmit   bool  // the call may have been handed to another broker before
+	Attempt    uint8 // of a resubmitted call, the last one that the client was told of; 0 = none
 }
 
 // Submit takes a call. Its outcome, also a refusal, goes to the session's sink.
@@ -56,7 +57,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 	case known != nil:
 		d.joinLocked(c, known)
 	case r.Resubmit:
-		d.reclaimLocked(c, now)
+		d.reclaimLocked(c, r.Attempt, now)
 	default:
 		d.admitLocked(c, now)
 	}
