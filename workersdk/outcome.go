@@ -135,10 +135,7 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 	c.running = false
 	o := outcome{kind: kind, known: c.known, origin: c.origin, attempt: c.attempt, body: result}
 	if f := c.flow; f != nil {
-		switch {
-		case f.lossy:
-			o.known = false
-		case len(f.parts) > 0:
+		if len(f.parts) > 0 {
 			o.stream = c
 		}
 		if f.paused && c.cause == nil {

@@ -85,6 +85,12 @@ func (l *lab) Spin() {
 	for !l.enough.Load() {
 	}
 }
+func (l *lab) Blobs(n, size int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := 0; i < n && yield(make([]byte, size)); i++ {
+		}
+	}
+}
 func (l *lab) Count(n int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for i := 0; i < n && yield(i); i++ {

@@ -124,7 +124,7 @@ func (d *Dispatcher) assignLocked(c *call, w *Worker, mb *member, now instant) {
 	a.offset = w.sink.Assign(out)
 	*out = Assignment{}
 	c.tellAttemptLocked()
-	if c.stream && c.window > StreamWindow {
+	if c.stream && c.window > message.StreamWindow {
 		w.sink.Grant(a.ref(), c.window)
 	}
 }

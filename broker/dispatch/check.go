@@ -138,10 +138,7 @@ func (a *audit) live(c *call) {
 
 func (a *audit) hold(c *call) {
 	a.calls[c] = true
-	bytes := len(c.body) + len(c.tag) + len(c.outcome) + len(c.progress)
-	for _, p := range c.parts {
-		bytes += len(p.body)
-	}
+	bytes := len(c.body) + len(c.tag) + len(c.outcome) + len(c.progress) + sizeOf(c.parts)
 	a.expect(c.held == int64(bytes), "call %d holds %d bytes, charged %d", c.origin.Number, bytes, c.held)
 	sum := a.held[c.client]
 	sum.calls++

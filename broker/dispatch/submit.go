@@ -120,7 +120,7 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	if r.Timeout > 0 {
 		c.deadline = now.add(r.Timeout)
 	}
-	c.window, c.follows = StreamWindow, true
+	c.window, c.follows = message.StreamWindow, true
 	c.body = d.buffers.copy(r.Body)
 	d.chargeLocked(c, int64(len(c.body)))
 	m.calls++
