@@ -96,11 +96,14 @@ func (k *connection) register() {
 	r := w.registration()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays+w.kept.streams())
+	r.Busy = min(r.Concurrency, w.busyLocked()+w.strays)
 	k.busy = r.Busy
 	w.joining = true
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
 }
+
+// busyLocked counts the calls that have not ended.
+func (w *Worker) busyLocked() int { return len(w.calls) + len(w.claimed) - w.ended }
 
 // append queues one envelope. A link that takes nothing any more ends by
 // itself: what was not sent is found when the next one is registered.
@@ -193,7 +196,7 @@ func (w *Worker) accept(k *connection, e *message.Envelope, now time.Time) error
 	}
 	w.mu.Lock()
 	c.limit = w.resultLimit
-	if w.calls[c.token] != nil || len(w.calls)+len(w.claimed) >= w.cfg.Concurrency {
+	if w.calls[c.token] != nil || w.busyLocked() >= w.cfg.Concurrency {
 		w.mu.Unlock()
 		return fmt.Errorf("%w: a CALL repeats a token or exceeds the concurrency of %d", zmtp.ErrProtocol, w.cfg.Concurrency)
 	}

@@ -98,16 +98,6 @@ func (k *kept) move() (told, streams []outcome) {
 	return told, streams
 }
 
-// streams counts the outcomes that move returns apart.
-func (k *kept) streams() (n int) {
-	for i := range k.list {
-		if k.list[i].stream != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // finish ends c: failure, or the value in result, goes to the broker. result
 // is given away.
 func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
@@ -140,6 +130,10 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 		}
 		if f.paused && c.cause == nil {
 			c.held = &o // goes behind the items, once the broker wants them
+			w.ended++
+			if w.conn != nil {
+				w.conn.claim(c)
+			}
 			return
 		}
 	}
@@ -148,8 +142,8 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 
 // tellLocked ends c with its outcome.
 func (w *Worker) tellLocked(c *call, o outcome) {
-	c.held = nil
 	w.removeLocked(c)
+	c.held = nil
 	w.kept.add(o)
 	if w.conn != nil {
 		e := c.head(o.kind)
@@ -173,6 +167,9 @@ func (w *Worker) stopLocked(c *call, cause *message.Error) {
 
 func (w *Worker) removeLocked(c *call) {
 	if c.claimed {
+		if c.held != nil {
+			w.ended--
+		}
 		delete(w.claimed, c.origin)
 	} else {
 		delete(w.calls, c.token)
