@@ -1,6 +1,42 @@
 package dispatch
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/servicetools/servicetools/wire/buffer"
+)
+
+// content is the bytes of a request or an outcome for as long as its call needs
+// them: small ones in a buffer of the dispatcher, large ones in memory that
+// links own, too.
+type content struct {
+	bytes  []byte
+	memory *buffer.Buffer // nil for small ones
+}
+
+// contentLocked takes b over. memory is what b lies in, if that can be shared: it
+// is, unless b is only a small part of it.
+func (d *Dispatcher) contentLocked(b []byte, memory *buffer.Buffer) content {
+	switch {
+	case len(b) < buffer.Large:
+		return content{bytes: d.buffers.copy(b)}
+	case memory != nil && !memory.Wasted(len(b)):
+		return content{b, memory.Hold()}
+	}
+	memory = buffer.Get(len(b))
+	memory.Bytes = append(memory.Bytes, b...)
+	return content{memory.Bytes, memory}
+}
+
+// dropContentLocked gives the memory of c up.
+func (d *Dispatcher) dropContentLocked(c *content) {
+	if c.memory != nil {
+		c.memory.Release()
+	} else {
+		d.buffers.release(c.bytes)
+	}
+	*c = content{}
+}
 
 const (
 	minBuffer = 6  // the smallest buffer is 1<<6 bytes

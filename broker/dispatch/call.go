@@ -38,7 +38,7 @@ type call struct {
 	deadline   instant // 0 = none
 	submitted  instant
 	tag        []byte
-	body       []byte
+	body       content
 	held       int64 // bytes charged to the client
 
 	// Where it is.
@@ -64,7 +64,7 @@ type call struct {
 	// How it ended.
 	replay  bool         // this connection has not got the parts
 	kind    message.Kind // KindResult or KindError
-	outcome []byte
+	outcome content
 }
 
 // ran reports whether c may have run, wholly or in part.
@@ -91,9 +91,9 @@ func (d *Dispatcher) recycleLocked(c *call) {
 	c.client.calls--
 	d.held.calls--
 	d.releaseClientLocked(c.client)
-	d.buffers.release(c.body)
+	d.dropContentLocked(&c.body)
 	d.buffers.release(c.tag)
-	d.buffers.release(c.outcome)
+	d.dropContentLocked(&c.outcome)
 	d.buffers.release(c.progress)
 	*c = call{}
 	c.timer.owner = c
@@ -114,9 +114,8 @@ func (d *Dispatcher) chargeLocked(c *call, bytes int64) {
 
 // dropBodyLocked forgets the request: nobody will be given it again.
 func (d *Dispatcher) dropBodyLocked(c *call) {
-	d.chargeLocked(c, -int64(len(c.body)))
-	d.buffers.release(c.body)
-	c.body = nil
+	d.chargeLocked(c, -int64(len(c.body.bytes)))
+	d.dropContentLocked(&c.body)
 }
 
 // enterLocked moves an accepted call that is nowhere to a place.

@@ -99,6 +99,7 @@ func (l *Link) Run(handle func(*Message) error) error {
 	for l.writing {
 		l.idle.Wait()
 	}
+	l.queue.drop()
 	l.queue = queue{end: l.queue.end}
 	if l.overdue != nil {
 		l.overdue.Stop()
