@@ -6,36 +6,21 @@ import (
 	"github.com/servicetools/servicetools/wire/buffer"
 )
 
-// content is the bytes of a request or an outcome for as long as its call needs
-// them: small ones in a buffer of the dispatcher, large ones in memory that
-// links own, too.
-type content struct {
-	bytes  []byte
-	memory *buffer.Buffer // nil for small ones
+// keepLocked takes b over: a small one into a buffer of the dispatcher, a large
+// one with memory, what it lies in, if that can be shared.
+func (d *Dispatcher) keepLocked(b []byte, memory *buffer.Buffer) buffer.Content {
+	if len(b) < buffer.Large {
+		return buffer.Content{Bytes: d.buffers.copy(b)}
+	}
+	return buffer.Keep(b, memory)
 }
 
-// contentLocked takes b over. memory is what b lies in, if that can be shared: it
-// is, unless b is only a small part of it.
-func (d *Dispatcher) contentLocked(b []byte, memory *buffer.Buffer) content {
-	switch {
-	case len(b) < buffer.Large:
-		return content{bytes: d.buffers.copy(b)}
-	case memory != nil && !memory.Wasted(len(b)):
-		return content{b, memory.Hold()}
+// releaseLocked gives up what keepLocked took.
+func (d *Dispatcher) releaseLocked(c *buffer.Content) {
+	if c.Memory == nil {
+		d.buffers.release(c.Bytes)
 	}
-	memory = buffer.Get(len(b))
-	memory.Bytes = append(memory.Bytes, b...)
-	return content{memory.Bytes, memory}
-}
-
-// dropContentLocked gives the memory of c up.
-func (d *Dispatcher) dropContentLocked(c *content) {
-	if c.memory != nil {
-		c.memory.Release()
-	} else {
-		d.buffers.release(c.bytes)
-	}
-	*c = content{}
+	c.Release()
 }
 
 const (

@@ -53,12 +53,12 @@ func (d *Dispatcher) deliverLocked(c *call, kind message.Kind, body []byte, memo
 	c.state, c.kind = ended, kind
 	if !s.resumable {
 		if s.sink != nil {
-			s.outcomeLocked(c, content{body, memory})
+			s.outcomeLocked(c, buffer.Content{Bytes: body, Memory: memory})
 		}
 		d.recycleLocked(c)
 		return
 	}
-	c.outcome = d.contentLocked(body, memory)
+	c.outcome = d.keepLocked(body, memory)
 	d.chargeLocked(c, int64(len(body)))
 	s.outbox.push(c)
 	if s.unsent == nil {
@@ -74,7 +74,7 @@ const outcomeWindow = 4 << 20
 
 // sendLocked sends the outcomes that are due on this connection, in order.
 func (s *Session) sendLocked() {
-	for s.sink != nil && s.unsent != nil && (s.flight == 0 || s.flight+len(s.unsent.outcome.bytes) <= outcomeWindow) {
+	for s.sink != nil && s.unsent != nil && (s.flight == 0 || s.flight+len(s.unsent.outcome.Bytes) <= outcomeWindow) {
 		c := s.unsent
 		if c.replay {
 			s.replayPartsLocked(c)
@@ -83,7 +83,7 @@ func (s *Session) sendLocked() {
 		s.outcomeLocked(c, c.outcome)
 		s.unsent = c.next
 		s.sent++
-		s.flight += len(c.outcome.bytes) + message.HeaderSize
+		s.flight += len(c.outcome.Bytes) + message.HeaderSize
 	}
 }
 
@@ -93,7 +93,7 @@ func (s *Session) ackLocked(count uint64) {
 		c := s.outbox.first
 		if s.sent > 0 {
 			s.sent--
-			s.flight -= len(c.outcome.bytes) + message.HeaderSize
+			s.flight -= len(c.outcome.Bytes) + message.HeaderSize
 		}
 		if s.unsent == c {
 			s.unsent = c.next
@@ -105,9 +105,9 @@ func (s *Session) ackLocked(count uint64) {
 }
 
 // outcomeLocked hands the outcome of c to the session's sink.
-func (s *Session) outcomeLocked(c *call, body content) {
+func (s *Session) outcomeLocked(c *call, body buffer.Content) {
 	o := &s.d.outcome
-	*o = Outcome{Number: c.origin.Number, Tag: c.tag, Kind: c.kind, Body: body.bytes, Memory: body.memory}
+	*o = Outcome{Number: c.origin.Number, Tag: c.tag, Kind: c.kind, Body: body.Bytes, Memory: body.Memory}
 	s.sink.Outcome(o)
 	*o = Outcome{}
 }

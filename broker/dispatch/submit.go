@@ -123,7 +123,7 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 		c.deadline = now.add(r.Timeout)
 	}
 	c.window, c.follows = StreamWindow, true
-	c.body = d.contentLocked(r.Body, r.Memory)
+	c.body = d.keepLocked(r.Body, r.Memory)
 	d.chargeLocked(c, int64(len(r.Body)))
 	m.calls++
 	s.live.push(c)

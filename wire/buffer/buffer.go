@@ -1,5 +1,5 @@
-// Package buffer holds the memory of large messages while several parts of a
-// program need it: the link that read one, the call made of it, the link that
+// Package buffer holds the memory of messages while several parts of a program
+// need it: the link that read one, the call made of it, the link that
 // passes it on. The last owner to let go leaves the memory to the next message.
 package buffer
 
@@ -16,7 +16,7 @@ const Large = 16 << 10
 // Buffers are pooled by powers of two. Larger ones than the last are left to the
 // garbage collector.
 const (
-	minClass = 14 // 16 KiB
+	minClass = 9  // 512 B
 	maxClass = 25 // 32 MiB: a message of the default limit and what is around it
 )
 
