@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -124,7 +125,13 @@ func (s *session) sendLocked(c *call, timeout time.Duration) {
 		return
 	}
 	e := c.envelope(timeout)
-	offset, err := s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	var offset uint64
+	var err error
+	if len(e.Body) < buffer.Large {
+		offset, err = s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	} else {
+		offset, err = s.link.AppendShared(func(dst []byte) []byte { return e.AppendHead(dst) }, e.Body, c.buf)
+	}
 	if err == nil { // else the link is ending, and the next one gets the call
 		c.sent, c.offset = true, offset
 	}
