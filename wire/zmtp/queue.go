@@ -214,6 +214,7 @@ func (l *Link) wakeLocked() {
 		l.writing = true
 		go l.loop()
 	}
+	l.stirLocked()
 }
 
 // Pending returns how many bytes wait to be written.

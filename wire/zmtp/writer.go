@@ -25,6 +25,7 @@ type writer struct {
 	marks []mark // where messages end in out
 	piece []byte // of a shared body, behind its scratch byte
 	pair  [2][]byte
+	last  int64 // when the last write ended that was followed by a rest, as Link.lastWrite
 
 	// Emptied slices of the queue that was written last.
 	spareBufs   [][]byte
@@ -50,9 +51,12 @@ func (l *Link) writeLoop() {
 		taken := l.queue
 		l.taken = taken.size
 		if len(taken.frames) == 0 || l.cause != nil {
-			l.restLocked()
+			ended := l.restLocked()
 			l.mu.Unlock()
-			return
+			if ended {
+				return
+			}
+			continue
 		}
 		l.queue = queue{bufs: w.spareBufs[:0], frames: w.spareFrames[:0], end: taken.end}
 		l.mu.Unlock()
@@ -70,17 +74,51 @@ func (l *Link) writeLoop() {
 	}
 }
 
-// restLocked ends the write loop until there is something to write again. An
-// idle link keeps none of its buffers. It needs l.mu.
-func (l *Link) restLocked() {
+// busyPause is the pause between writes up to which a link counts as busy. Its
+// write loop waits for more instead of ending: to begin one costs a stack that
+// grows anew each time, a tenth and more of all that a small call costs.
+const busyPause = int64(50 * time.Millisecond)
+
+// restLocked ends the write loop until there is something to write again, or
+// waits for that. It returns whether the loop has ended. A link that has nothing
+// to write keeps none of its buffers. It needs l.mu.
+func (l *Link) restLocked() (ended bool) {
 	if l.closing && l.cause == nil {
 		l.finishLocked()
 	}
 	l.writer.release()
 	l.queue.bufs, l.queue.frames = keep(l.queue.bufs), keep(l.queue.frames)
 	l.taken = 0
+	last, busy := l.writer.last, false
+	l.writer.last = l.lastWrite.Load()
+	busy = l.writer.last-last < busyPause
+	if busy && l.cause == nil && !l.closing {
+		for l.resting = true; l.resting; {
+			l.more.Wait()
+		}
+		if len(l.queue.frames) > 0 || l.cause != nil || l.closing {
+			return false
+		}
+	}
 	l.writing = false
 	l.idle.Broadcast()
+	return true
+}
+
+// stirLocked ends the rest of the write loop, which then looks what there is to
+// do, and ends if that is nothing. It needs l.mu.
+func (l *Link) stirLocked() {
+	if l.resting {
+		l.resting = false
+		l.more.Signal()
+	}
+}
+
+// retire ends a write loop that has nothing to do.
+func (l *Link) retire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stirLocked()
 }
 
 // writeQueue seals and writes all frames of q in order. Nonces are taken here
