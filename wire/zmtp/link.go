@@ -36,6 +36,7 @@ type Link struct {
 	mu      sync.Mutex
 	idle    sync.Cond   // signalled when the write loop ends; waits with mu
 	queue   queue       // what the write loop has not taken yet
+	head    []byte      // scratch of AppendShared
 	taken   int         // bytes that the write loop has taken and not written yet
 	writing bool        // a write loop exists
 	resting bool        // and waits for more

@@ -157,7 +157,8 @@ func (l *Link) AppendShared(fn func(dst []byte) []byte, body []byte, memory *buf
 		return 0, err
 	}
 	start = l.queue.end
-	l.queue.fill(l.queue.open(FlagMore, false), fn)
+	l.head = fn(l.head[:0]) // a panic leaves the queue whole
+	l.queueLocked(FlagMore, l.head)
 	l.queue.share(body, memory)
 	l.wakeLocked()
 	return start, nil
