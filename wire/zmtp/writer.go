@@ -179,7 +179,7 @@ func (l *Link) writeCut(plain []byte) error {
 // scratch. Under NULL its bytes go to the kernel from where they are.
 func (l *Link) writeShared(body []byte) error {
 	w := &l.writer
-	size := max(batchSize, (len(body)+maxCuts-1)/maxCuts)
+	size := max(batchSize, (len(body)+maxCuts-2)/(maxCuts-1)) // one frame is in front
 	for flags := FlagMore; flags != 0; {
 		piece := body[:min(size, len(body))]
 		if body = body[len(piece):]; len(body) == 0 {
