@@ -41,14 +41,16 @@ type call struct {
 	overdue    bool          // the deadline is over; the broker has a last moment to say so
 	prev, next *call         // in session.waiting
 	placed     chan struct{} // of a future that had to wait: closed when it flies
-	alarm      *alarm        // of the deadline; nil = none
+
+	// Its place in session.deadlines.
+	due                 int64 // 0 = nowhere
+	dueBefore, dueAfter *call
 
 	// done gets one token when the outcome is there; capacity 1, nil for a future.
 	// The fields below are written by whoever ends the call, and read after the token.
-	done   chan struct{}
-	reply  buffer.Content // a RESULT's body
-	err    *Error
-	pooled bool // the alarm is at rest, so that the record may be used again
+	done  chan struct{}
+	reply buffer.Content // a RESULT's body
+	err   *Error
 }
 
 // newCall returns an empty record.
@@ -63,8 +65,8 @@ func (s *session) newCall() *call {
 // was taken. reply is lost.
 func (s *session) release(c *call) {
 	c.drop()
-	if !c.pooled || c.future != nil {
-		return // its alarm may be about to go off, or it is part of a future
+	if c.future != nil {
+		return // it is part of that
 	}
 	fresh := call{session: s, done: c.done}
 	if c.reply.Memory == nil {
@@ -100,7 +102,6 @@ func (c *call) envelope(timeout time.Duration) message.Envelope {
 
 // deliver wakes whoever waits for c. Called once, by whoever ended the call.
 func (c *call) deliver() {
-	c.pooled = c.disarm()
 	c.drop()
 	if c.future != nil {
 		c.future.finish()
@@ -113,12 +114,10 @@ func (c *call) deliver() {
 // knows more, is waited for.
 const deadlineMargin = 200 * time.Millisecond
 
-// expire runs when the deadline of c is over, and once more after the margin.
-func (c *call) expire() {
+// expireLocked ends c when its deadline is over, or gives the broker the margin.
+// Needs session.mu.
+func (c *call) expireLocked() {
 	s := c.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.promoteLocked()
 	switch {
 	case c.state == stateWaiting:
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue,
@@ -134,7 +133,7 @@ func (c *call) expire() {
 			"the connection was lost while the broker held the call and did not come back before the deadline: %v", s.outageLocked()))
 	case !c.overdue:
 		c.overdue = true
-		c.armLocked(deadlineMargin)
+		s.armLocked(c, time.Now().Add(deadlineMargin))
 	default:
 		s.recallLocked(c)
 		s.endLocked(c, message.Errorf(message.DeadlineInHandler, "the deadline passed and the broker has not answered"))

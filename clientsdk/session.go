@@ -27,8 +27,8 @@ type session struct {
 	ready   chan struct{} // closed at the first ATTACHED
 	ended   chan struct{} // closed when run has returned
 
+	began   time.Time
 	records sync.Pool // of *call
-	alarms  sync.Pool // of *alarm
 
 	mu        sync.Mutex
 	link      *zmtp.Link          // nil during an outage
@@ -44,6 +44,7 @@ type session struct {
 	bytes     int                 // size of calls
 	maxCalls  int                 // the smaller of ours and the broker's bound
 	waiting   queue
+	deadlines deadlines
 	empty     chan struct{} // made by close, closed when nothing is in flight or waiting
 	acks      acks
 }
@@ -52,6 +53,7 @@ func newSession(cfg *config, dial func(context.Context, string) (*zmtp.Link, err
 	s := &session{
 		cfg:       cfg,
 		dial:      dial,
+		began:     time.Now(),
 		ready:     make(chan struct{}),
 		ended:     make(chan struct{}),
 		outage:    errors.New("not connected yet"),
@@ -81,7 +83,7 @@ func (s *session) start(c *call, timeout time.Duration) *Error {
 		return e
 	}
 	if !c.deadline.IsZero() {
-		c.armLocked(timeout)
+		s.armLocked(c, c.deadline)
 	}
 	if s.waiting.first != nil || !s.fitsLocked(c) {
 		c.state = stateWaiting
@@ -170,6 +172,7 @@ func (s *session) takeLocked(c *call) {
 		s.bytes -= c.size()
 	}
 	c.state = stateEnded
+	s.disarmLocked(c)
 	if s.empty != nil && len(s.calls) == 0 && s.waiting.first == nil {
 		close(s.empty)
 		s.empty = nil
