@@ -48,7 +48,8 @@ type call struct {
 	attempt  int
 	deadline time.Time // zero = none
 	stream   bool
-	limit    int // bytes of the result
+	limit    int            // bytes of the result
+	refusal  *message.Error // why it shall not run; nil if it may
 
 	body buffer.Content // released by the goroutine that runs the call
 
