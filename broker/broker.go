@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +40,7 @@ type Broker struct {
 	keys       *keyring.Keyring // nil without security
 	dispatcher *dispatch.Dispatcher
 	supervisor *supervise.Supervisor
+	slots      zmtp.Slots // of the handshakes at both endpoints
 	frontend   *zmtp.Listener
 	backend    *zmtp.Listener
 	setLevel   func(mode string) error // nil: the logger's level is the caller's
@@ -77,6 +77,7 @@ func New(cfg *Config, opts ...Option) (*Broker, error) {
 	}
 	b.audit.log = b.log.With("log", "audit")
 	_, _ = rand.Read(b.instance[:]) // never fails
+	b.slots = zmtp.NewSlots(cfg.Security.CryptoSlots)
 	b.dispatcher = dispatch.New(dispatch.Config{Limits: cfg.DispatchLimits()})
 	if err := b.open(); err != nil {
 		b.close()
@@ -142,11 +143,7 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 	a.keys, a.unknownHold = b.keys, max(0, security.UnknownKeyHold)
 	var mechanism zmtp.Mechanism = zmtp.Null{Admit: a.byMetadata}
 	if !security.Insecure {
-		slots := security.CryptoSlots
-		if slots == 0 {
-			slots = runtime.NumCPU()
-		}
-		mechanism = &curve.Server{Key: key, Admit: a.byKey, Slots: curve.NewSlots(slots)}
+		mechanism = &curve.Server{Key: key, Admit: a.byKey}
 	}
 	endpoint := &zmtp.Config{
 		SocketType: a.socketType,
@@ -154,7 +151,9 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     b.config.LinkLimits(),
 	}
-	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
+	limits := b.config.ListenLimits()
+	limits.Slots = b.slots
+	listener, err := zmtp.Listen(addr, endpoint, limits,
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
 		where := "[main]"

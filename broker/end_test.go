@@ -96,7 +96,7 @@ func (s *site) raw(name string) (server *zmtp.Link, client *zmtp.Link) {
 			return
 		}
 		link, _ := zmtp.Handshake(context.Background(), conn, &zmtp.Config{
-			SocketType: "ROUTER", Mechanism: &curve.Server{Key: key, Admit: admit.byKey, Slots: curve.NewSlots(1)},
+			SocketType: "ROUTER", Mechanism: &curve.Server{Key: key, Admit: admit.byKey},
 		})
 		accepted <- link
 	}()

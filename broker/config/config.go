@@ -123,8 +123,8 @@ type Security struct {
 	// handshake at once; the oldest silent one makes room. Default: 4096.
 	MaxUnauthenticated int `ini:"max_unauthenticated" default:"4096"`
 
-	// CryptoSlots is the number of handshakes computed at once. Default: the
-	// number of CPUs.
+	// CryptoSlots is the number of handshakes worked on at once. Default: the
+	// number of CPUs but one, which is for those who are in.
 	CryptoSlots int `ini:"crypto_slots" max:"4096"`
 
 	// MaxFailedHandshakes is the number of failed handshakes a second, from

@@ -15,6 +15,8 @@ type Mechanism interface {
 	AsServer() bool
 	// Handshake exchanges commands until the peer is proven and its metadata
 	// known. It returns a *Refusal after it told the peer, or any other error.
+	// It waits for nothing but the peer, and for that only through c: on a
+	// Listener it has one of few Slots except while it does.
 	Handshake(c Commands, local Metadata) (Security, error)
 }
 
