@@ -53,6 +53,9 @@ func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, a *arrival)
 	}
 	if err != nil {
 		conn.Close()
+		if link != nil {
+			link.abandon(err)
+		}
 		return nil, stepOf(h.step, err), err
 	}
 	return link, "", nil
@@ -78,6 +81,7 @@ type handshake struct {
 // which that is; so we read its name before it reads ours.
 const revealAt = 12
 
+// run returns a link as soon as there are keys, also with an error.
 func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 	h.step = StepGreeting
 	ours := newGreeting(cfg.Mechanism.Name(), cfg.Mechanism.AsServer())
@@ -100,15 +104,12 @@ func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckSocketType(cfg.SocketType, security.Metadata); err != nil {
-		return nil, err
-	}
-	if err := h.conn.SetDeadline(time.Time{}); err != nil { // from here on we trust the peer
-		return nil, err
-	}
 	l := newLink(h.conn, security, limits)
 	l.reader.w = copy(l.reader.buf, h.ahead)
-	return l, nil
+	if err := CheckSocketType(cfg.SocketType, security.Metadata); err != nil {
+		return l, err
+	}
+	return l, h.conn.SetDeadline(time.Time{}) // from here on we trust the peer
 }
 
 // greeted reads the peer's greeting.

@@ -184,7 +184,7 @@ func (ln *Listener) admit(ctx context.Context, conn net.Conn, entry *waiter, ser
 	<-ln.doors
 	if evicted {
 		if err == nil {
-			link.Close(errEvicted)
+			link.abandon(errEvicted)
 		}
 		err = errEvicted
 	}

@@ -51,8 +51,9 @@ type Sealer interface {
 	// Overhead is the most bytes that Seal adds to a body.
 	Overhead() int
 	// Seal appends one frame to dst. plain[0] is scratch for the mechanism's
-	// own use, plain[1:] is the body; neither is kept.
-	Seal(dst []byte, flags FrameFlags, plain []byte) []byte
+	// own use, plain[1:] is the body; neither is kept. An error leaves dst as it
+	// is, and is final.
+	Seal(dst []byte, flags FrameFlags, plain []byte) ([]byte, error)
 }
 
 // Opener is the reverse of a Sealer, owned by a link's read loop.
@@ -60,6 +61,15 @@ type Opener interface {
 	// Open returns the flags and body of one frame as it came. The body may
 	// alias frame, or be appended to dst[:0]. An error is final.
 	Open(dst []byte, outer FrameFlags, frame []byte) (FrameFlags, []byte, error)
+}
+
+// wipe lets the record layer forget its keys, if it has any.
+func (s *Security) wipe() {
+	for _, half := range []any{s.Sealer, s.Opener} {
+		if w, ok := half.(interface{ Wipe() }); ok {
+			w.Wipe()
+		}
+	}
 }
 
 // FrameFlags are the flag bits of a frame, RFC 37 "framing".

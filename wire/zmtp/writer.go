@@ -94,12 +94,14 @@ func (l *Link) writeQueue(q *queue) error {
 		f := &q.frames[i]
 		plain := q.bufs[f.buf][f.start:f.end]
 		offset += uint64(len(plain) - 1)
+		var err error
 		if f.batch && len(plain) > 2*batchSize {
-			if err := l.writeCut(plain); err != nil {
-				return err
-			}
+			err = l.writeCut(plain)
 		} else {
-			w.out = l.security.Sealer.Seal(w.out, f.flags, plain)
+			w.out, err = l.security.Sealer.Seal(w.out, f.flags, plain)
+		}
+		if err != nil {
+			return err
 		}
 		if f.flags&FlagMore == 0 {
 			w.marks = append(w.marks, mark{len(w.out), offset})
@@ -116,18 +118,20 @@ func (l *Link) writeQueue(q *queue) error {
 // writeCut sends a large compact message as several frames, so that sealing,
 // the network and the peer's opening overlap. The last byte of each piece is
 // the scratch of the next.
-func (l *Link) writeCut(plain []byte) error {
+func (l *Link) writeCut(plain []byte) (err error) {
 	w := &l.writer
 	size := max(batchSize, (len(plain)+maxCuts-1)/maxCuts)
 	for len(plain)-1 > size {
-		w.out = l.security.Sealer.Seal(w.out, FlagMore, plain[:1+size])
+		if w.out, err = l.security.Sealer.Seal(w.out, FlagMore, plain[:1+size]); err != nil {
+			return err
+		}
 		plain = plain[size:]
 		if err := l.flush(); err != nil {
 			return err
 		}
 	}
-	w.out = l.security.Sealer.Seal(w.out, 0, plain)
-	return nil
+	w.out, err = l.security.Sealer.Seal(w.out, 0, plain)
+	return err
 }
 
 // flush writes what is sealed and moves Handed.
