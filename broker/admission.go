@@ -23,6 +23,9 @@ type admission struct {
 	roles       []curve.Role
 	keys        *keyring.Keyring
 	unknownHold time.Duration // how long a libzmq peer with an unknown key is kept waiting
+
+	// crowded returns why a key may not have another connection now, or nil.
+	crowded func(key string) *message.Error
 }
 
 // byKey decides about a peer that has proven its key. Libzmq gives up for good
@@ -46,6 +49,10 @@ func (a *admission) byKey(key curve.PublicKey, metadata zmtp.Metadata) (any, err
 	}
 	if err := a.speaks(metadata, refuse); err != nil {
 		return nil, err
+	}
+	if err := a.crowded(key.String()); err != nil {
+		// It may come back: libzmq does so only if it is told nothing.
+		return nil, &zmtp.Refusal{Status: "300", Reason: err.Message, SDK: sdk, Silent: !sdk, Hold: a.unknownHold}
 	}
 	if entry.Role == curve.RoleWorker && !sdk && len(entry.Methods()) > 0 {
 		return nil, refuse("key %s has a list of methods, but a worker without an SDK serves every method: give it a key without a list", key)

@@ -312,3 +312,13 @@ func call(t *testing.T, number uint64, method string, arg any) message.Envelope 
 func answer(t *testing.T, e message.Envelope, result any) message.Envelope {
 	return message.Envelope{Kind: message.KindResult, ID: e.ID, Body: pack(t, result)}
 }
+
+// secret returns the secret key of that name.
+func (s *site) secret(name string) curve.SecretKey {
+	s.t.Helper()
+	c, err := curve.LoadCertificate(s.keys.SecretPath(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c.Secret
+}

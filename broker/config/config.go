@@ -150,6 +150,11 @@ type Limits struct {
 	// ports. Default: 8192.
 	MaxConnections int `ini:"max_connections" default:"8192"`
 
+	// ConnectionsPerKey is the number of connections open with one key; one more
+	// is refused until one of them ends. Without security it is those of one
+	// host. Default: 2048.
+	ConnectionsPerKey int `ini:"connections_per_key" default:"2048" live:"yes"`
+
 	// CallsPerKey bounds the calls held for one client key. Default: 10000.
 	CallsPerKey int `ini:"calls_per_key" default:"10000" live:"yes"`
 

@@ -1,6 +1,7 @@
 package zmtp
 
 import (
+	"errors"
 	"net"
 	"time"
 )
@@ -91,6 +92,13 @@ type Refusal struct {
 	Hold   time.Duration // how long a silent refusal keeps the peer waiting
 	ByPeer bool          // the peer refused us
 	SDK    bool          // the peer reads Reason
+}
+
+// IsTemporary reports whether err is a Refusal that may not be one in a while:
+// status 300.
+func IsTemporary(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) && r.Status == "300"
 }
 
 // Error describes the refusal from this side's point of view.
