@@ -8,6 +8,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -311,4 +312,46 @@ func neverRead(request []byte) attack {
 		}
 		return nil
 	}))
+}
+
+// maxCrowd is the limit of a target whose keys come too often.
+const maxCrowd = 40
+
+// One key gets so many connections, and an SDK is told why it gets no more.
+func TestAttack_connectionsOfOneKey(t *testing.T) {
+	tg := aim(t, fmt.Sprintf("%s=%d", crowdEnv, maxCrowd))
+	tg.work(t)
+	endure(t, tg, solitary[2].name)
+}
+
+// held are the connections that crowd has been given.
+var held struct {
+	sync.Mutex
+	conns []*raw
+}
+
+// crowd enters and stays.
+func crowd(ctx context.Context, tg *target) error {
+	r, err := tg.meet(ctx, tg.Frontend, "attacker")
+	if err != nil {
+		return nil
+	}
+	if r.command(r.initiate(sdkDealer)) != nil {
+		return nil
+	}
+	body, err := r.read()
+	switch {
+	case err != nil:
+		return nil
+	case strings.HasPrefix(string(body), "\x05READY"):
+		held.Lock()
+		defer held.Unlock()
+		if held.conns = append(held.conns, r); len(held.conns) > maxCrowd {
+			return fmt.Errorf("the key has %d connections", len(held.conns))
+		}
+		return nil
+	case len(body) > 7 && strings.HasPrefix(string(body[7:]), "300 "): // behind its length
+		return r.expelled()
+	}
+	return fmt.Errorf("it got %q instead of ERROR 300", body)
 }

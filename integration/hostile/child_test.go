@@ -15,6 +15,7 @@ import (
 const (
 	targetEnv = "SERVICETOOLS_HOSTILE_TARGET" // the target's key folder
 	filesEnv  = "SERVICETOOLS_HOSTILE_FILES"  // the target's limit of open files
+	crowdEnv  = "SERVICETOOLS_HOSTILE_CROWD"  // the target's limit of connections of a key
 	attackEnv = "SERVICETOOLS_HOSTILE_ATTACK" // the name of an attack
 )
 

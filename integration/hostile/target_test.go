@@ -47,6 +47,7 @@ func serve(dir string) error {
 		}
 	}
 	cfg := &broker.Config{}
+	cfg.Limits.ConnectionsPerKey, _ = strconv.Atoi(os.Getenv(crowdEnv)) // unset, it is the default
 	keys := curve.KeysetIn(dir)
 	cfg.Main.IP, cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir = "127.0.0.1", keys.PublicDir, keys.SecretDir
 	cfg.Dispatch.DrainTimeout, cfg.Dispatch.ClientGrace = time.Second, time.Second

@@ -255,6 +255,7 @@ func foreignVouch(ctx context.Context, tg *target) error {
 var solitary = []assault{
 	{"200 silent connections for 64 descriptors", hold(200, func(int, net.Conn) {})},
 	{"every byte of HELLO, INITIATE, MESSAGE flipped", flipEveryByte},
+	{"a key that connects without end", swarm(4, crowd)},
 }
 
 // Out of file descriptors: accept rests, whoever is in stays, and silent peers
