@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -108,6 +109,15 @@ func (k *connection) append(e *message.Envelope) {
 	_, _ = k.link.Append(e.Append)
 }
 
+// appendBody is append for an envelope whose body is all of b.
+func (k *connection) appendBody(e *message.Envelope, b *buffer.Buffer) {
+	if e.Body = b.Bytes; len(e.Body) < buffer.Large {
+		k.append(e)
+		return
+	}
+	_, _ = k.link.AppendShared(e.AppendHead, e.Body, b)
+}
+
 // receive takes one message: whole envelopes.
 func (k *connection) receive(m *zmtp.Message) error {
 	var e message.Envelope
@@ -115,20 +125,22 @@ func (k *connection) receive(m *zmtp.Message) error {
 	if k.registered && k.pulse.missed(now) {
 		return errStopped
 	}
+	memory := m.Share()
+	defer memory.Release()
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
 			return err
 		}
-		if err := k.take(&e, now); err != nil {
+		if err := k.take(&e, memory, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take obeys one envelope. Unknown kinds are ignored: a later broker may send some.
-func (k *connection) take(e *message.Envelope, now time.Time) error {
+// take obeys one envelope, which lies in memory if that is not nil. Unknown kinds are ignored: a later broker may send some.
+func (k *connection) take(e *message.Envelope, memory *buffer.Buffer, now time.Time) error {
 	w := k.worker
 	if !k.registered && e.Kind != message.KindRegistered && e.Kind != message.KindBye {
 		return fmt.Errorf("%w: %v came before REGISTERED", zmtp.ErrProtocol, e.Kind)
@@ -137,7 +149,7 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 	case message.KindRegistered:
 		return k.attach(e)
 	case message.KindCall:
-		return w.accept(k, e, now)
+		return w.accept(k, e, memory, now)
 	case message.KindBye:
 		return message.ParseError(e.Body)
 	}
@@ -178,7 +190,7 @@ func (w *Worker) findLocked(e *message.Envelope) *call {
 }
 
 // accept takes one CALL.
-func (w *Worker) accept(k *connection, e *message.Envelope, now time.Time) error {
+func (w *Worker) accept(k *connection, e *message.Envelope, memory *buffer.Buffer, now time.Time) error {
 	c := calls.Get().(*call)
 	c.worker, c.method, c.token, c.attempt = w, w.table.Lookup(e.Method), e.ID, int(max(e.Attempt, 1))
 	c.known, c.origin = e.Flags&message.FlagOrigin != 0, e.Origin
@@ -203,11 +215,10 @@ func (w *Worker) accept(k *connection, e *message.Envelope, now time.Time) error
 	}
 	w.mu.Unlock()
 	if refusal != nil {
-		w.finish(c, getBuffer(), refusal)
+		w.finish(c, buffer.Get(0), refusal)
 		return nil
 	}
-	c.body = getBuffer()
-	*c.body = append(*c.body, e.Body...)
+	c.body = buffer.Keep(e.Body, memory)
 	w.pool.submit(c)
 	return nil
 }

@@ -30,7 +30,7 @@ type attack func(ctx context.Context, tg *target) error
 // aside is how attackers run: with the lowest priority. In life an attacker has
 // a machine of its own; here it shares two cores with the broker and the
 // bystander, and its own arithmetic must not be what is measured.
-var aside = []string{"nice", "-n", "19"}
+var aside = []string{"chrt", "-i", "0"}
 
 // attackers is the process of an attack.
 type attackers struct{ *child }
