@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,13 @@ func (a *audit) admitted(endpoint string, i *identity) {
 
 func (a *audit) left(endpoint string, i *identity, cause error) {
 	a.log.Info("left", "endpoint", endpoint, "name", i.entry.Name, "key", i.key, "peer", i.address, "cause", cause)
+}
+
+// command records what an admin asks the broker to do.
+func (a *audit) command(i *identity, method, body []byte) {
+	if i.admin && bytes.HasPrefix(method, []byte(message.ReservedPrefix)) && changes[string(method)] {
+		a.log.Info("command", "method", string(method), "args", paramsText(body), "name", i.entry.Name, "key", i.key, "peer", i.address)
+	}
 }
 
 // maxSaid bounds the hosts that are named within one second.

@@ -27,9 +27,10 @@ type assault struct {
 // is a defect of the target; that its own connections end is none.
 type attack func(ctx context.Context, tg *target) error
 
-// aside is how attackers run: with the lowest priority. In life an attacker has
-// a machine of its own; here it shares two cores with the broker and the
-// bystander, and its own arithmetic must not be what is measured.
+// aside is how attackers run: on what the others leave of the processors
+// (SCHED_IDLE). In life an attacker has a machine of its own; here it shares one
+// with the broker and the bystander, and its own arithmetic must not be what is
+// measured.
 var aside = []string{"chrt", "-i", "0"}
 
 // attackers is the process of an attack.

@@ -19,7 +19,7 @@ func NewSlots(n int) Slots {
 var processSlots = NewSlots(0)
 
 // take waits for a slot; a nil Slots has always one. Who has waited lets what
-// has gathered meanwhile go first: it may be calls.
+// has gathered meanwhile go first, goroutines and threads: it may be calls.
 func (s Slots) take() {
 	if s == nil {
 		return
@@ -29,6 +29,7 @@ func (s Slots) take() {
 	default:
 		s <- struct{}{}
 		runtime.Gosched()
+		yieldCore()
 	}
 }
 
