@@ -53,6 +53,7 @@ func (c *client) receive(m *zmtp.Message) error {
 			if _, _, malformed := message.SplitBody(e.Body); malformed != nil {
 				return malformed // here and not at a worker that did no wrong
 			}
+			c.broker.audit.command(&c.who, e.Method, e.Body)
 			err = breach(c.session.Submit(&dispatch.Request{
 				Number:     e.ID,
 				Method:     e.Method,

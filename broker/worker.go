@@ -91,6 +91,7 @@ func (w *worker) enlist(e *message.Envelope) error {
 	if w.refusal = w.register.Validate(); w.refusal == nil {
 		w.worker, w.refusal = w.broker.dispatcher.Register(w.who.worker(&w.register, w))
 	}
+	w.register.Methods = nil // which may be megabytes; the dispatcher has those that are new
 	return nil
 }
 

@@ -194,11 +194,14 @@ func closedAddr(t testing.TB) string {
 }
 
 func TestDial_namesTheStepThatFails(t *testing.T) {
-	key, other, stranger := curve.GenerateKey(), curve.GenerateKey(), curve.GenerateKey()
+	key, other, stranger, crowded := curve.GenerateKey(), curve.GenerateKey(), curve.GenerateKey(), curve.GenerateKey()
 	secured := startBroker(t, &brokertest.Broker{Mechanism: &curve.Server{Key: key,
 		Admit: func(k curve.PublicKey, _ zmtp.Metadata) (any, error) {
 			if k == stranger.Public() {
 				return nil, &zmtp.Refusal{Status: "400", Reason: "this key is unknown", SDK: true}
+			}
+			if k == crowded.Public() {
+				return nil, &zmtp.Refusal{Status: "300", Reason: "it has too many connections", SDK: true}
 			}
 			return nil, nil
 		}}})
@@ -221,6 +224,7 @@ func TestDial_namesTheStepThatFails(t *testing.T) {
 		{"no such host", "tcp://no-such-host.invalid:8006", []Option{WithInsecure()}, zmtp.StepResolve, "check the host name"},
 		{"the key of another server", secured.Addr(), []Option{WithKeys(client, other.Public())}, zmtp.StepServerKey, "server.key"},
 		{"an unknown key", secured.Addr(), []Option{WithKeys(stranger, key.Public())}, zmtp.StepAuthorise, "this key is unknown"},
+		{"too many connections", secured.Addr(), []Option{WithKeys(crowded, key.Public())}, zmtp.StepAuthorise, "in a while"},
 		{"no keys for a broker with keys", secured.Addr(), []Option{WithInsecure()}, zmtp.StepMechanism, "the broker wants keys"},
 		{"keys for a broker without", open.Addr(), []Option{WithKeys(client, key.Public())}, zmtp.StepMechanism, "without encryption"},
 	} {

@@ -16,13 +16,16 @@ type claim struct {
 // is reports whether the claim is the running call a.
 func (c *claim) is(a *assignment) bool { return c != nil && c.running == a }
 
+// maxClaims bounds the claims of one worker: it has no more calls and outcomes at once.
+const maxClaims = 2 * message.MaxConcurrency
+
 // Claim says that the worker still runs a call that an earlier broker gave it.
 // It takes one of the slots that REGISTER announced as busy.
 func (w *Worker) Claim(o message.Origin) {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w.gone || w.plain || w.claimed[o] != nil {
+	if w.gone || w.plain || w.claimed[o] != nil || len(w.claimed) >= maxClaims {
 		return
 	}
 	now := d.clock()

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -94,16 +95,34 @@ func TestIdempotency_theFirstGivesUp(t *testing.T) {
 }
 
 func TestIdempotency_storedOutcomesAreBounded(t *testing.T) {
-	w := settled(t, dispatch.Limits{KeepBytes: 100})
+	w := settled(t, dispatch.Limits{KeepBytes: 10_000})
 	s := w.serve(9, "pay")
 	c := w.client("k")
 	c.call("pay", key("a"))
 	c.call("pay", key("b"))
-	s.answer(0, strings.Repeat("a", 60))
-	s.answer(1, strings.Repeat("b", 60))
+	s.answer(0, strings.Repeat("a", 6000))
+	s.answer(1, strings.Repeat("b", 6000))
 	c.call("pay", key("b"))
 	c.call("pay", key("a")) // pushed out: runs again
 	s.has("1/1", "2/1", "4/1")
+}
+
+// An outcome of no bytes takes memory all the same: a new key with every call
+// does not keep as many as there are bytes.
+func TestIdempotency_smallOutcomesAreBounded(t *testing.T) {
+	w := settled(t, dispatch.Limits{KeepBytes: 10_000})
+	s := w.serve(99, "pay")
+	c := w.client("k")
+	const n = 50
+	for i := range n {
+		c.call("pay", key(fmt.Sprint("a key of some length, as they are ", i)))
+		s.answer(i, "")
+	}
+	c.call("pay", key(fmt.Sprint("a key of some length, as they are ", n-1)))
+	c.call("pay", key(fmt.Sprint("a key of some length, as they are ", 0))) // pushed out: runs again
+	if got := len(s.calls); got != n+1 {
+		t.Errorf("%d calls have run", got)
+	}
 }
 
 // restart is a new broker whose workers still run what the old one gave them.
@@ -123,6 +142,19 @@ func (s *worker) answerOrigin(o message.Origin, result string) {
 	s.w.t.Helper()
 	s.worker.Outcome(dispatch.Ref{Origin: o}, message.KindResult, []byte(result))
 	s.w.check()
+}
+
+// A worker that claims without end takes no memory without end.
+func TestClaim_isBounded(t *testing.T) {
+	w, _, origin := restart(t, dispatch.Limits{})
+	s := w.register(&message.Register{Worker: "w", Concurrency: 1, Methods: []message.Method{{Name: "echo"}}})
+	const most = 2 * message.MaxConcurrency
+	for n := range most + 100 {
+		s.worker.Claim(origin(uint64(n + 1)))
+	}
+	if busy := w.d.Workers()[0].Busy; busy != most {
+		t.Errorf("it has %d claims, not %d", busy, most)
+	}
 }
 
 func TestClaim_runningCall(t *testing.T) {
