@@ -52,8 +52,12 @@ type StatusView struct {
 	Rate        float64           `json:"rate"` // calls that end in a second
 }
 
+// statusView is what broker.status answers. The call that asks is left out: it
+// would be the one that runs on a broker with nothing to do.
 func (b *Broker) statusView() StatusView {
 	s := b.dispatcher.Stats()
+	s.Accepted--
+	s.Running--
 	return StatusView{
 		Name: b.config.Main.Name, ID: b.config.Main.ID, Version: version.String(), Uptime: seconds(time.Since(b.started)),
 		Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
