@@ -1,0 +1,149 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// driver is a client of one system, in a process of its own.
+type driver interface {
+	// open makes n connections; those of an earlier cell are closed or used again.
+	open(n int) error
+	// drive keeps every slot of a load in a call until the load is done, and
+	// returns when the last one has ended.
+	drive(l *load) error
+}
+
+// say writes one answer.
+func say(a Answer) error {
+	b, err := json.Marshal(compact(a))
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(append(b, '\n'))
+	return err
+}
+
+// compact leaves out what an answer does not say.
+func compact(a Answer) map[string]any {
+	m := map[string]any{}
+	if a.Ready != "" {
+		m["ready"] = a.Ready
+	}
+	if a.Event != "" {
+		m["event"] = a.Event
+	}
+	if a.Done != nil {
+		m["done"] = a.Done
+	}
+	if a.Error != "" {
+		m["error"] = a.Error
+	}
+	return m
+}
+
+// runClient obeys the commands on in until it ends.
+func runClient(d driver, in io.Reader) error {
+	if err := d.open(1); err != nil {
+		return err
+	}
+	if err := say(Answer{Ready: "client"}); err != nil {
+		return err
+	}
+	opened := 1
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var c Cell
+		var warm, measure int
+		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "run %d %d %d %d %d",
+			&c.Size, &c.InFlight, &c.Connections, &warm, &measure); err != nil {
+			return fmt.Errorf("the command %q: %w", lines.Text(), err)
+		}
+		if c.Connections != opened {
+			if err := d.open(c.Connections); err != nil {
+				return err
+			}
+			opened = c.Connections
+		}
+		r, err := runLoad(d, newLoad(c), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond)
+		if err != nil {
+			return err
+		}
+		if err := say(Answer{Done: r}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runLoad drives a load through its window.
+func runLoad(d driver, l *load, warm, measure time.Duration) (*Report, error) {
+	ended := make(chan error, 1)
+	go func() { ended <- d.drive(l) }()
+	if err := waitOr(ended, warm); err != nil {
+		return nil, err
+	}
+	if err := say(Answer{Event: "start"}); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	l.phase.Store(measuring)
+	if err := waitOr(ended, measure); err != nil {
+		return nil, err
+	}
+	l.phase.Store(over)
+	measured := time.Since(began)
+	if err := say(Answer{Event: "stop"}); err != nil {
+		return nil, err
+	}
+	if err := <-ended; err != nil {
+		return nil, err
+	}
+	return l.report(measured), nil
+}
+
+// waitOr lets the load run; its early end is an error.
+func waitOr(ended <-chan error, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		if err == nil {
+			err = fmt.Errorf("the load ended before its time")
+		}
+		return err
+	case <-timer.C:
+		return nil
+	}
+}
+
+// callers drives a load with one goroutine a slot, for clients whose calls block.
+// call makes one on connection conn.
+func callers(l *load, call func(conn int, payload []byte) ([]byte, error)) error {
+	failed := make(chan error, len(l.slots))
+	for i := range l.slots {
+		go func() {
+			s := &l.slots[i]
+			for !l.done() {
+				answer, err := call(i%l.cell.Connections, s.next())
+				if err != nil {
+					failed <- err
+					return
+				}
+				l.ended(s, answer)
+			}
+			failed <- nil
+		}()
+	}
+	var first error
+	for range l.slots {
+		if err := <-failed; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
