@@ -29,7 +29,7 @@ type call struct {
 	priority  Priority
 	deadline  time.Time // zero = none
 	inbox     *inbox    // for streams and progress, else nil
-	ended     func()    // of a future, called once, must not block; nil else
+	future    *Future   // whose call it is; nil if a goroutine waits for done
 
 	// Guarded by session.mu.
 	state      state
@@ -40,14 +40,14 @@ type call struct {
 	overdue    bool          // the deadline is over; the broker has a last moment to say so
 	prev, next *call         // in session.waiting
 	placed     chan struct{} // of a future that had to wait: closed when it flies
-	timer      *time.Timer
+	alarm      *alarm        // of the deadline; nil = none
 
-	// done gets one token when the outcome is there; capacity 1. The fields
-	// below are written by whoever ends the call, and read after the token.
+	// done gets one token when the outcome is there; capacity 1, nil for a future.
+	// The fields below are written by whoever ends the call, and read after the token.
 	done   chan struct{}
 	reply  []byte // a RESULT's body
 	err    *Error
-	pooled bool // the timer is at rest, so that the record may be used again
+	pooled bool // the alarm is at rest, so that the record may be used again
 }
 
 // maxKept is the largest buffer that a pooled record keeps, in bytes.
@@ -64,10 +64,10 @@ func (s *session) newCall() *call {
 // release gives back the record of a call that has ended, after its done token
 // was taken. reply is lost.
 func (s *session) release(c *call) {
-	if !c.pooled || c.ended != nil {
-		return // its timer may still be about to fire, or a future holds it
+	if !c.pooled || c.future != nil {
+		return // its alarm may be about to go off, or it is part of a future
 	}
-	fresh := call{session: s, done: c.done, timer: c.timer, buf: c.buf[:0], reply: c.reply[:0]}
+	fresh := call{session: s, done: c.done, buf: c.buf[:0], reply: c.reply[:0]}
 	if cap(fresh.buf) > maxKept {
 		fresh.buf = nil
 	}
@@ -95,20 +95,12 @@ func (c *call) envelope(timeout time.Duration) message.Envelope {
 	}
 }
 
-// armLocked starts the timer of the deadline. Needs session.mu.
-func (c *call) armLocked(d time.Duration) {
-	if c.timer == nil {
-		c.timer = time.AfterFunc(d, c.expire)
-	} else {
-		c.timer.Reset(d)
-	}
-}
-
 // deliver wakes whoever waits for c. Called once, by whoever ended the call.
 func (c *call) deliver() {
-	c.pooled = c.deadline.IsZero() || c.timer.Stop()
-	if c.ended != nil {
-		c.ended()
+	c.pooled = c.disarm()
+	if c.future != nil {
+		c.future.finish()
+		return
 	}
 	c.done <- struct{}{}
 }

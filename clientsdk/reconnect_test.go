@@ -157,7 +157,7 @@ func TestReconnect_repeatsCancelsThatMayBeLost(t *testing.T) {
 	c := dialBroker(t, b)
 	f := c.Go(t.Context(), "hang")
 	b.WaitFor(message.KindCall, 1)
-	c.session.cancel(f.call, "test")
+	c.session.cancel(&f.call, "test")
 	b.WaitFor(message.KindCancel, 1)
 	b.WaitAcked()
 }

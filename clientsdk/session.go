@@ -27,6 +27,7 @@ type session struct {
 	ended   chan struct{} // closed when run has returned
 
 	records sync.Pool // of *call
+	alarms  sync.Pool // of *alarm
 
 	mu        sync.Mutex
 	link      *zmtp.Link          // nil during an outage
@@ -83,7 +84,7 @@ func (s *session) start(c *call, timeout time.Duration) *Error {
 	}
 	if s.waiting.first != nil || !s.fitsLocked(c) {
 		c.state = stateWaiting
-		if c.ended != nil {
+		if c.future != nil {
 			c.placed = make(chan struct{})
 		}
 		s.waiting.push(c)

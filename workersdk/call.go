@@ -30,23 +30,6 @@ func CallFrom(ctx context.Context) (Call, bool) {
 	return c.describe(), true
 }
 
-// callKey is the key of a *call in its context.
-type callKey struct{}
-
-// callContext is the context of one call: its cancellation, and the call.
-type callContext struct {
-	context.Context
-	call *call
-}
-
-// Value implements context.Context.
-func (c *callContext) Value(key any) any {
-	if key == (callKey{}) {
-		return c.call
-	}
-	return c.Context.Value(key)
-}
-
 // call is a CALL from its arrival until its method has returned.
 //
 //	waiting ──> running ──> (gone)
@@ -71,12 +54,27 @@ type call struct {
 	// Guarded by Worker.mu.
 	running bool
 	fenced  bool
-	claimed bool                    // taken over by another broker: named by its origin only
-	cause   *message.Error          // why it shall stop; nil while it need not
-	cancel  context.CancelCauseFunc // nil before it runs and without a context
-	flow    *flow                   // of a stream
-	told    time.Time               // the last PROGRESS
-	held    *outcome                // of a claimed stream that has ended, until the new broker has its items; else nil
+	claimed bool           // taken over by another broker: named by its origin only
+	cause   *message.Error // why it shall stop; nil while it need not
+	ended   bool           // its method has returned
+	flow    *flow          // of a stream
+	told    time.Time      // the last PROGRESS
+	held    *outcome       // of a claimed stream that has ended, until the new broker has its items; else nil
+
+	// context is what the method is given, if it is given one.
+	context callContext
+}
+
+// calls holds the records of calls that nobody can refer to any more.
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// recycle gives back the record of a call whose outcome was told. One whose
+// context was given out stays: who knows where the method has put it.
+func (c *call) recycle() {
+	if c.context.call == nil && c.flow == nil {
+		*c = call{}
+		calls.Put(c)
+	}
 }
 
 func (c *call) describe() Call {
@@ -108,27 +106,10 @@ func (c *call) stopLocked(cause *message.Error) {
 		return
 	}
 	c.cause = cause
-	if c.cancel != nil {
-		c.cancel(cause)
+	c.context.stopped.Store(true)
+	if c.context.cancel != nil {
+		c.context.cancel(cause)
 	}
-}
-
-// context makes the context of a call that begins to run.
-func (w *Worker) context(c *call) (ctx context.Context, cancel func()) {
-	ctx, stop := context.WithCancelCause(context.Background())
-	cancel = func() { stop(nil) }
-	if !c.deadline.IsZero() {
-		var end context.CancelFunc
-		ctx, end = context.WithDeadlineCause(ctx, c.deadline, errDeadline)
-		cancel = func() { end(); stop(nil) }
-	}
-	w.mu.Lock()
-	c.cancel = stop
-	if c.cause != nil {
-		stop(c.cause)
-	}
-	w.mu.Unlock()
-	return &callContext{ctx, c}, cancel
 }
 
 // buffers holds bodies and results between their uses.

