@@ -24,6 +24,15 @@ type Timing struct {
 	Repeats int
 }
 
+// of returns the timing of a cell: a deep queue takes a while to fill.
+func (t Timing) of(c Cell) Timing {
+	t.Warm += time.Duration(c.InFlight) * fillTime
+	return t
+}
+
+// fillTime is the time given to put one call in flight.
+const fillTime = 12 * time.Microsecond
+
 // The usual workers: enough slots for every call in flight, as the sockets of
 // the others have room for.
 const (

@@ -2,11 +2,11 @@ package bench
 
 import (
 	"bufio"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,34 +17,6 @@ type driver interface {
 	// drive keeps every slot of a load in a call until the load is done, and
 	// returns when the last one has ended.
 	drive(l *load) error
-}
-
-// say writes one answer.
-func say(a Answer) error {
-	b, err := json.Marshal(compact(a))
-	if err != nil {
-		return err
-	}
-	_, err = os.Stdout.Write(append(b, '\n'))
-	return err
-}
-
-// compact leaves out what an answer does not say.
-func compact(a Answer) map[string]any {
-	m := map[string]any{}
-	if a.Ready != "" {
-		m["ready"] = a.Ready
-	}
-	if a.Event != "" {
-		m["event"] = a.Event
-	}
-	if a.Done != nil {
-		m["done"] = a.Done
-	}
-	if a.Error != "" {
-		m["error"] = a.Error
-	}
-	return m
 }
 
 // runClient obeys the commands on in until it ends.
@@ -146,4 +118,20 @@ func callers(l *load, call func(conn int, payload []byte) ([]byte, error)) error
 		}
 	}
 	return first
+}
+
+// pipelines drives a load with one goroutine a connection, to which its slots
+// belong.
+func pipelines(l *load, drive func(conn int, mine []*slot) error) error {
+	var driving sync.WaitGroup
+	errs := make([]error, l.cell.Connections)
+	for conn := range errs {
+		var mine []*slot
+		for i := conn; i < len(l.slots); i += len(errs) {
+			mine = append(mine, &l.slots[i])
+		}
+		driving.Go(func() { errs[conn] = drive(conn, mine) })
+	}
+	driving.Wait()
+	return errors.Join(errs...)
 }

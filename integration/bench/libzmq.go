@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"os"
@@ -21,9 +22,9 @@ func libzmq(name string, secure bool) *System {
 	return &System{
 		Name:    name,
 		Missing: func(*Site) error { return libzmqMissing() },
-		Start: func(s *Site, l Layout) (*Running, error) {
+		Start: func(ctx context.Context, s *Site, l Layout) (*Running, error) {
 			r := &Running{}
-			return r, startLibzmq(s, r, name, secure, l)
+			return r, startLibzmq(ctx, s, r, name, secure, l)
 		},
 	}
 }
@@ -57,7 +58,7 @@ func compileLibzmq(s *Site) (string, error) {
 	return binary, nil
 }
 
-func startLibzmq(s *Site, r *Running, name string, secure bool, l Layout) error {
+func startLibzmq(ctx context.Context, s *Site, r *Running, name string, secure bool, l Layout) error {
 	peer, err := compileLibzmq(s)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func startLibzmq(s *Site, r *Running, name string, secure bool, l Layout) error 
 	if r.Broker, err = r.add(s.start(name+"-broker", peer, "proxy", flag, server.RevealZ85())); err != nil {
 		return err
 	}
-	addrs, err := r.Broker.ready()
+	addrs, err := r.Broker.ready(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,8 +79,9 @@ func startLibzmq(s *Site, r *Running, name string, secure bool, l Layout) error 
 	argv := func(role string, more ...string) []string {
 		return append(append([]string{peer, role}, keys...), more...)
 	}
-	if _, err := r.startWorkers(s, name, argv("worker", backend, strconv.Itoa(l.perProcess()))); err != nil {
+	if _, err := r.startWorkers(ctx, s, name, argv("worker", backend, strconv.Itoa(l.perProcess()))); err != nil {
 		return err
 	}
-	return r.startClient(s, name, argv("client", frontend))
+	r.crowd = argv("crowd", frontend)
+	return r.startClient(ctx, s, name, argv("client", frontend))
 }

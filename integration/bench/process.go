@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,24 +36,6 @@ type Process struct {
 	once   sync.Once
 }
 
-// Answer is one line of a process. Exactly one of the fields is set.
-type Answer struct {
-	Ready string  `json:"ready"` // it serves, at this address if it has one
-	Event string  `json:"event"` // the measured window "start"s or "stop"s
-	Done  *Report `json:"done"`
-	Error string  `json:"error"`
-}
-
-// Report is what a client measured in its window.
-type Report struct {
-	Calls   int64   `json:"calls"`
-	Wrong   int64   `json:"wrong"` // answers that are not what was sent
-	Seconds float64 `json:"seconds"`
-	P50     float64 `json:"p50_us"`
-	P99     float64 `json:"p99_us"`
-	Bytes   int64   `json:"bytes,omitempty"` // resident, of whom a special measurement asks for
-}
-
 // start runs a program of the site. What it writes to stderr goes to a log file.
 func (s *Site) start(name string, argv ...string) (*Process, error) {
 	log := filepath.Join(s.Dir, name+".log")
@@ -61,7 +44,8 @@ func (s *Site) start(name string, argv ...string) (*Process, error) {
 		return nil, err
 	}
 	defer file.Close()
-	p := &Process{Name: name, cmd: exec.Command(argv[0], argv[1:]...), lines: make(chan string, 16), log: log, exited: make(chan struct{})}
+	p := &Process{Name: name, cmd: exec.Command(argv[0], argv[1:]...), log: log}
+	p.lines, p.exited = make(chan string, 16), make(chan struct{})
 	p.cmd.Stderr = file
 	p.cmd.Env = append(os.Environ(), s.Env...)
 	// A group of its own: Ctrl-C at the terminal is for the harness, which ends
@@ -97,7 +81,7 @@ func (p *Process) tell(format string, args ...any) error {
 }
 
 // next reads the next answer; one that reports a failure is an error.
-func (p *Process) next() (Answer, error) {
+func (p *Process) next(ctx context.Context) (Answer, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -113,14 +97,16 @@ func (p *Process) next() (Answer, error) {
 			return a, p.failed(errors.New(a.Error))
 		}
 		return a, nil
+	case <-ctx.Done():
+		return Answer{}, context.Cause(ctx)
 	case <-timer.C:
 		return Answer{}, p.failed(fmt.Errorf("it said nothing for %v", patience))
 	}
 }
 
 // ready waits for the address at which the process serves.
-func (p *Process) ready() (string, error) {
-	a, err := p.next()
+func (p *Process) ready(ctx context.Context) (string, error) {
+	a, err := p.next(ctx)
 	return a.Ready, err
 }
 

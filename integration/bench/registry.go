@@ -5,25 +5,50 @@ import (
 	"slices"
 )
 
+// The names of the systems. A name with "calls" is the same system with one
+// goroutine for each call in flight instead of one for all.
+const (
+	OursNull       = "ours-null"
+	OursCurve      = "ours-curve"
+	OursNullCalls  = "ours-null-calls"
+	OursCurveCalls = "ours-curve-calls"
+	LibzmqNull     = "libzmq-null"
+	LibzmqCurve    = "libzmq-curve"
+	NATS           = "nats"
+	NATSTLS        = "nats-tls"
+	NATSCalls      = "nats-calls"
+	NATSTLSCalls   = "nats-tls-calls"
+	PyzmqNull      = "pyzmq-null"
+	PyzmqCurve     = "pyzmq-curve"
+	GRPC           = "grpc"
+	GRPCTLS        = "grpc-tls"
+	BaseNull       = "base-null"
+	BaseCurve      = "base-curve"
+)
+
 // Systems returns everything that can be measured, in the order of the table.
 // base, if not empty, is the folder of the binaries of another commit, which are
 // measured beside this one's.
 func Systems(s *Site, base string) []*System {
 	all := []*System{
-		ours("ours-null", s.Bin, false, "pipeline"),
-		ours("ours-curve", s.Bin, true, "pipeline"),
-		ours("ours-null-calls", s.Bin, false, "calls"),
-		ours("ours-curve-calls", s.Bin, true, "calls"),
-		libzmq("libzmq-null", false),
-		libzmq("libzmq-curve", true),
-		natsSystem("nats", false, "pipeline"),
-		natsSystem("nats-tls", true, "pipeline"),
-		natsSystem("nats-calls", false, "calls"),
-		natsSystem("nats-tls-calls", true, "calls"),
+		ours{OursNull, s.Bin, false, pipelined}.system(),
+		ours{OursCurve, s.Bin, true, pipelined}.system(),
+		ours{OursNullCalls, s.Bin, false, blocking}.system(),
+		ours{OursCurveCalls, s.Bin, true, blocking}.system(),
+		libzmq(LibzmqNull, false),
+		libzmq(LibzmqCurve, true),
+		natsSystem(NATS, false, pipelined),
+		natsSystem(NATSTLS, true, pipelined),
+		natsSystem(NATSCalls, false, blocking),
+		natsSystem(NATSTLSCalls, true, blocking),
+		pyzmq(PyzmqNull, false),
+		pyzmq(PyzmqCurve, true),
+		grpcSystem(GRPC, false),
+		grpcSystem(GRPCTLS, true),
 	}
 	if base != "" {
 		base = filepath.Clean(base)
-		all = append(all, ours("base-null", base, false, "pipeline"), ours("base-curve", base, true, "pipeline"))
+		all = append(all, ours{BaseNull, base, false, pipelined}.system(), ours{BaseCurve, base, true, pipelined}.system())
 	}
 	return all
 }

@@ -1,10 +1,10 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // RolePrefix marks the first argument of a process that is a part of a system.
@@ -15,28 +15,30 @@ const RolePrefix = "role-"
 type role func(spec string, in io.Reader) error
 
 var roles = map[string]role{
-	"worker": ourWorker,
-	"client": func(spec string, in io.Reader) error {
-		d := &ourClient{name: "client"}
-		if err := json.Unmarshal([]byte(spec), &d.peer); err != nil {
-			return err
-		}
-		return runClient(d, in)
-	},
+	"client":      runOurClient,
+	"worker":      ourWorker,
+	"crowd":       runOurCrowd,
 	"nats-server": natsServer,
-	"nats-worker": natsWorker,
 	"nats-client": natsClient,
+	"nats-worker": natsWorker,
+	"nats-crowd":  runNATSCrowd,
+	"grpc-client": grpcClient,
+	"grpc-worker": grpcWorker,
 }
 
 // Role plays the part that the arguments name, if they name one, and ends the
 // process.
 func Role(args []string) {
-	if len(args) != 3 || len(args[1]) < len(RolePrefix) || args[1][:len(RolePrefix)] != RolePrefix {
+	if len(args) != 3 {
 		return
 	}
-	play, ok := roles[args[1][len(RolePrefix):]]
+	name, ok := strings.CutPrefix(args[1], RolePrefix)
 	if !ok {
-		fmt.Fprintf(os.Stderr, "there is no role %q\n", args[1])
+		return
+	}
+	play, ok := roles[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "there is no role %q\n", name)
 		os.Exit(2)
 	}
 	if err := play(args[2], os.Stdin); err != nil {

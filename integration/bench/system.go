@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,7 +14,7 @@ type System struct {
 	Missing func(*Site) error
 	// Start runs the processes of a system. What it started before an error is
 	// in the Running that it returns with it.
-	Start func(*Site, Layout) (*Running, error)
+	Start func(context.Context, *Site, Layout) (*Running, error)
 	// Fits reports whether the system can do a cell at all; nil: each.
 	Fits func(Cell) bool
 }
@@ -37,6 +38,13 @@ type Running struct {
 	Broker, Client *Process
 	Workers        []*Process
 
+	// crowd is the argv of a process that opens many client connections and
+	// holds them; nil if the system has none.
+	crowd []string
+	// serve starts the broker again, at the same addresses, after it was ended;
+	// nil if the system cannot.
+	serve func(context.Context) error
+
 	all []*Process // in the order of their start
 }
 
@@ -50,13 +58,13 @@ func (r *Running) add(p *Process, err error) (*Process, error) {
 
 // startWorkers starts the worker processes and returns the addresses that they
 // say, if their kind has any.
-func (r *Running) startWorkers(s *Site, name string, argv []string) (addrs []string, err error) {
+func (r *Running) startWorkers(ctx context.Context, s *Site, name string, argv []string) (addrs []string, err error) {
 	for i := range workerProcesses {
 		p, err := r.add(s.start(fmt.Sprintf("%s-worker%d", name, i), argv...))
 		if err != nil {
 			return nil, err
 		}
-		addr, err := p.ready()
+		addr, err := p.ready(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -66,11 +74,11 @@ func (r *Running) startWorkers(s *Site, name string, argv []string) (addrs []str
 }
 
 // startClient starts the client, last of all.
-func (r *Running) startClient(s *Site, name string, argv []string) (err error) {
+func (r *Running) startClient(ctx context.Context, s *Site, name string, argv []string) (err error) {
 	if r.Client, err = r.add(s.start(name+"-client", argv...)); err != nil {
 		return err
 	}
-	_, err = r.Client.ready()
+	_, err = r.Client.ready(ctx)
 	return err
 }
 
@@ -83,13 +91,13 @@ func (r *Running) Stop() {
 
 // Run has the client do a cell for a while and returns what it measured, with
 // the processor time that each side used meanwhile.
-func (r *Running) Run(c Cell, t Timing) (*Sample, error) {
+func (r *Running) Run(ctx context.Context, c Cell, t Timing) (*Sample, error) {
 	if err := r.Client.tell("run %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds()); err != nil {
 		return nil, err
 	}
 	var before, after [3]float64
 	for {
-		a, err := r.Client.next()
+		a, err := r.Client.next(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -125,3 +133,5 @@ func (r *Running) cpu() (sum [3]float64, err error) {
 	}
 	return sum, nil
 }
+
+func (s *System) fits(c Cell) bool { return s.Fits == nil || s.Fits(c) }

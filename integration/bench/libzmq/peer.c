@@ -5,6 +5,7 @@
  *   peer proxy  SECURE SERVER_SECRET
  *   peer worker SECURE SERVER_PUBLIC PUBLIC SECRET ENDPOINT CONNECTIONS
  *   peer client SECURE SERVER_PUBLIC PUBLIC SECRET ENDPOINT
+ *   peer crowd  SECURE SERVER_PUBLIC PUBLIC SECRET ENDPOINT
  */
 #include <assert.h>
 #include <pthread.h>
@@ -249,6 +250,35 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 	return 0;
 }
 
+/* Opens connections of one DEALER and waits until each has passed its handshake. */
+static int crowd(void *ctx, int secure, char **keys, const char *endpoint) {
+	char line[256], events[64];
+	int n, opened = 0;
+	printf("{\"ready\":\"crowd\"}\n");
+	while (fgets(line, sizeof line, stdin)) {
+		if (sscanf(line, "open %d", &n) != 1) {
+			fprintf(stderr, "the command %s\n", line);
+			return 1;
+		}
+		double start = now();
+		snprintf(events, sizeof events, "inproc://events-%d", opened++);
+		void *s = make(ctx, ZMQ_DEALER), *monitor = zmq_socket(ctx, ZMQ_PAIR);
+		if (!monitor) die("zmq_socket");
+		as_client(s, secure, keys);
+		CHECK(zmq_socket_monitor(s, events, ZMQ_EVENT_HANDSHAKE_SUCCEEDED));
+		CHECK(zmq_connect(monitor, events));
+		for (int i = 0; i < n; i++) CHECK(zmq_connect(s, endpoint));
+		for (int i = 0; i < 2 * n; i++) { /* two frames an event */
+			zmq_msg_t m;
+			CHECK(zmq_msg_init(&m));
+			CHECK(zmq_msg_recv(&m, monitor, 0));
+			zmq_msg_close(&m);
+		}
+		printf("{\"done\":{\"calls\":%d,\"seconds\":%.9f}}\n", n, now() - start);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv) {
 	void *ctx = zmq_ctx_new();
 	int secure = argc > 2 && atoi(argv[2]);
@@ -263,6 +293,7 @@ int main(int argc, char **argv) {
 		return worker(ctx, secure, argv + 3, argv[6], atoi(argv[7]));
 	}
 	if (argc == 7 && !strcmp(argv[1], "client")) return client(ctx, secure, argv + 3, argv[6]);
-	fprintf(stderr, "usage: peer proxy|worker|client ...\n");
+	if (argc == 7 && !strcmp(argv[1], "crowd")) return crowd(ctx, secure, argv + 3, argv[6]);
+	fprintf(stderr, "usage: peer proxy|worker|client|crowd ...\n");
 	return 2;
 }
