@@ -41,7 +41,7 @@ func runClient(d driver, in io.Reader) error {
 			}
 			opened = c.Connections
 		}
-		r, err := runLoad(d, newLoad(c), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond)
+		r, err := runLoad(d, newLoad(c), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond, say)
 		if err != nil {
 			return err
 		}
@@ -52,24 +52,26 @@ func runClient(d driver, in io.Reader) error {
 	return nil
 }
 
-// runLoad drives a load through its window.
-func runLoad(d driver, l *load, warm, measure time.Duration) (*Report, error) {
+// runLoad drives a load through its window, whose ends it tells.
+func runLoad(d driver, l *load, warm, measure time.Duration, tell func(Answer) error) (*Report, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- d.drive(l) }()
-	if err := waitOr(ended, warm); err != nil {
+	always := make(chan struct{})
+	close(always)
+	if err := waitOr(ended, warm, always); err != nil {
 		return nil, err
 	}
-	if err := say(Answer{Event: "start"}); err != nil {
+	if err := tell(Answer{Event: "start"}); err != nil {
 		return nil, err
 	}
 	began := time.Now()
 	l.phase.Store(measuring)
-	if err := waitOr(ended, measure); err != nil {
+	if err := waitOr(ended, measure, l.counted); err != nil {
 		return nil, err
 	}
 	l.phase.Store(over)
 	measured := time.Since(began)
-	if err := say(Answer{Event: "stop"}); err != nil {
+	if err := tell(Answer{Event: "stop"}); err != nil {
 		return nil, err
 	}
 	if err := <-ended; err != nil {
@@ -78,18 +80,29 @@ func runLoad(d driver, l *load, warm, measure time.Duration) (*Report, error) {
 	return l.report(measured), nil
 }
 
-// waitOr lets the load run; its early end is an error.
-func waitOr(ended <-chan error, d time.Duration) error {
+// waitOr lets the load run for d, and on until enough is closed: on a busy
+// machine no call may have ended in the window yet. An early end of the load is
+// an error.
+func waitOr(ended <-chan error, d time.Duration, enough <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case err := <-ended:
-		if err == nil {
-			err = fmt.Errorf("the load ended before its time")
+	elapsed := timer.C
+	for {
+		var done <-chan struct{} // enough, once the time has elapsed
+		if elapsed == nil {
+			done = enough
 		}
-		return err
-	case <-timer.C:
-		return nil
+		select {
+		case <-elapsed:
+			elapsed = nil
+		case <-done:
+			return nil
+		case err := <-ended:
+			if err == nil {
+				err = errors.New("the load ended before its time")
+			}
+			return err
+		}
 	}
 }
 

@@ -21,11 +21,12 @@ type Document struct {
 	Crowds   []*CrowdResult    `json:"crowds,omitempty"`
 	Back     *BackResult       `json:"back,omitempty"`
 	NotRun   map[string]string `json:"not_run,omitempty"`
+	Partial  bool              `json:"partial,omitempty"` // goals that it lacks were not to be measured
 }
 
 // Carry runs a plan. The document has what was measured before an error.
 func (r *Runner) Carry(ctx context.Context, p *Plan) (*Document, error) {
-	d := &Document{Began: time.Now().UTC(), Machine: thisMachine(), Versions: versions(), Timing: r.Timing}
+	d := &Document{Began: time.Now().UTC(), Machine: thisMachine(), Versions: versions(), Timing: r.Timing, Partial: p.Partial}
 	err := r.carry(ctx, p, d)
 	d.NotRun = r.NotRun
 	d.Machine.LoadAfter = loadAverage()

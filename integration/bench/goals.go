@@ -1,6 +1,9 @@
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Goal is one row of what the broker is to reach.
 type Goal struct {
@@ -45,7 +48,8 @@ const (
 	leastOfUsual    = 0.8
 )
 
-// Goals returns every goal and what the document says of it.
+// Goals returns every goal and what the document says of it. A partial document
+// has only those of which it says something.
 func (d *Document) Goals() []Goal {
 	var goals []Goal
 	for _, g := range ratioGoals {
@@ -54,7 +58,11 @@ func (d *Document) Goals() []Goal {
 	for _, cell := range []string{cellDeep, cellWorkers, cellDeepWorkers} {
 		goals = append(goals, d.scaleGoal(cell))
 	}
-	return append(append(goals, d.crowdGoals()...), d.backGoal())
+	goals = append(append(goals, d.crowdGoals()...), d.backGoal())
+	if d.Partial {
+		goals = slices.DeleteFunc(goals, func(g Goal) bool { return g.Found == "" })
+	}
+	return goals
 }
 
 func (d *Document) ratioGoal(g ratioGoal) Goal {

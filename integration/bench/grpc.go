@@ -128,16 +128,21 @@ func (d *grpcDriver) open(n int) error {
 			return err
 		}
 		d.conns = append(d.conns, c)
+		if _, err := d.call(len(d.conns)-1, nil); err != nil { // it connects with its first call
+			return err
+		}
 	}
 	return nil
 }
 
 func (d *grpcDriver) drive(l *load) error {
-	return callers(l, func(conn int, payload []byte) ([]byte, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-		defer cancel()
-		out := &wrapperspb.BytesValue{}
-		err := d.conns[conn].Invoke(ctx, grpcMethod, &wrapperspb.BytesValue{Value: payload}, out)
-		return out.Value, err
-	})
+	return callers(l, d.call)
+}
+
+func (d *grpcDriver) call(conn int, payload []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	out := &wrapperspb.BytesValue{}
+	err := d.conns[conn].Invoke(ctx, grpcMethod, &wrapperspb.BytesValue{Value: payload}, out)
+	return out.Value, err
 }

@@ -32,6 +32,8 @@ const (
 	settleTime  = 3 * time.Second // before it is read for the second time
 	outage      = 3 * time.Second // of a broker, long enough for clients to have slowed down
 	spareFiles  = 500             // what a process has open beside the connections
+
+	crowdPatience = 5 * time.Minute // for 10,000 handshakes on a busy machine
 )
 
 // Crowd opens many connections to a system's broker and holds them.
@@ -136,9 +138,9 @@ func (p *Process) open(ctx context.Context, n int) (*Report, error) {
 	return p.done(ctx)
 }
 
-// done waits for the report of a process.
+// done waits for the report of a crowd.
 func (p *Process) done(ctx context.Context) (*Report, error) {
-	a, err := p.next(ctx)
+	a, err := p.nextWithin(ctx, crowdPatience)
 	if err == nil && a.Done == nil {
 		err = p.failed(fmt.Errorf("it said %+v, not what it did", a))
 	}

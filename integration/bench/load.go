@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,7 +14,9 @@ type load struct {
 	cell  Cell
 	slots []slot
 
-	phase atomic.Int32 // of the phases below
+	phase   atomic.Int32  // of the phases below
+	counted chan struct{} // closed when the first call of the window has ended
+	first   sync.Once     // closes it
 }
 
 const (
@@ -39,7 +42,7 @@ type slot struct {
 const timedSlots = 100
 
 func newLoad(c Cell) *load {
-	l := &load{cell: c, slots: make([]slot, c.InFlight)}
+	l := &load{cell: c, slots: make([]slot, c.InFlight), counted: make(chan struct{})}
 	pattern := make([]byte, c.Size)
 	for i := range pattern {
 		pattern[i] = byte(i * 7)
@@ -88,6 +91,9 @@ func (l *load) ended(s *slot, answer []byte) {
 		return
 	}
 	s.calls++
+	if s.calls == 1 {
+		l.first.Do(func() { close(l.counted) })
+	}
 	if wrong {
 		s.wrong++
 	}

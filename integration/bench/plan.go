@@ -10,6 +10,8 @@ type Plan struct {
 	// broker; 0: none.
 	Back      int
 	Restarted string
+	// Partial says that the plan is not meant to show every goal.
+	Partial bool
 }
 
 // Group is cells and the systems that are measured in them.

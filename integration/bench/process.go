@@ -81,7 +81,10 @@ func (p *Process) tell(format string, args ...any) error {
 }
 
 // next reads the next answer; one that reports a failure is an error.
-func (p *Process) next(ctx context.Context) (Answer, error) {
+func (p *Process) next(ctx context.Context) (Answer, error) { return p.nextWithin(ctx, patience) }
+
+// nextWithin is next with another patience.
+func (p *Process) nextWithin(ctx context.Context, patience time.Duration) (Answer, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

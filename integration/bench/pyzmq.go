@@ -30,6 +30,7 @@ type pyzmqSpec struct {
 func pyzmq(name string, secure bool) *System {
 	return &System{
 		Name: name,
+		Fits: func(c Cell) bool { return c.Workers == workerProcesses },
 		Missing: func(*Site) error {
 			if err := exec.Command(env.Python, "-c", "import zmq").Run(); err != nil {
 				return fmt.Errorf("%s cannot import zmq: %w: apt-get install python3-zmq", env.Python, err)
@@ -45,7 +46,7 @@ func pyzmq(name string, secure bool) *System {
 
 func startPyzmq(ctx context.Context, s *Site, r *Running, name string, secure bool, l Layout) error {
 	script := filepath.Join(s.Dir, "pyzmq-peer.py")
-	if err := os.WriteFile(script, pyzmqPeer, 0o600); err != nil {
+	if err := writePyzmq(script); err != nil {
 		return err
 	}
 	argv := func(p pyzmqSpec) []string {
@@ -74,3 +75,5 @@ func startPyzmq(ctx context.Context, s *Site, r *Running, name string, secure bo
 	peer.Role, peer.Endpoint, peer.Workers = "client", frontend, 0
 	return r.startClient(ctx, s, name, argv(peer))
 }
+
+func writePyzmq(path string) error { return os.WriteFile(path, pyzmqPeer, 0o600) }

@@ -145,7 +145,7 @@ func (r *Runner) fail(ctx context.Context, res *Result, s *System, err error) {
 
 // line is a result in short, for who waits for the table.
 func (res *Result) line(systems []*System) string {
-	b := fmt.Sprintf("%-18v", res.Cell)
+	b := fmt.Sprintf("%-18v ", res.Cell)
 	for _, s := range systems {
 		if samples := res.Samples[s.Name]; len(samples) > 0 {
 			b += fmt.Sprintf("%s %s  ", s.Name, number(of(samples, rate).Median))

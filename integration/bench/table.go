@@ -82,9 +82,13 @@ func (d *Document) writeGoals(w io.Writer) error {
 	for _, c := range d.Crowds {
 		fmt.Fprintln(w, c)
 	}
+	goals := d.Goals()
+	if len(goals) == 0 {
+		return nil
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nGOAL\tWANTED\tFOUND\tMIN..MAX\tBY CPU TIME\t")
-	for _, g := range d.Goals() {
+	for _, g := range goals {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.Work, g.Wanted, g.Found, g.Spread, g.ByCPU, g.verdict())
 	}
 	return t.Flush()

@@ -72,6 +72,18 @@ static void bind_any(void *s, char *endpoint, size_t size) {
 	CHECK(zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &size));
 }
 
+/* Makes connections to one endpoint, which begins with tcp://. A DEALER ignores
+ * a second zmq_connect to what it is connected to; each has a source address of
+ * its own on the loopback network, and so another name. */
+static void connect_all(void *s, const char *endpoint, int connections) {
+	char from[256];
+	CHECK(zmq_connect(s, endpoint));
+	for (int i = 1; i < connections; i++) {
+		snprintf(from, sizeof from, "tcp://127.1.%d.%d:0;%s", i / 250, 1 + i % 250, endpoint + strlen("tcp://"));
+		CHECK(zmq_connect(s, from));
+	}
+}
+
 static int proxy(void *ctx, int secure, const char *secret) {
 	void *front = make(ctx, ZMQ_ROUTER), *back = make(ctx, ZMQ_DEALER);
 	char f[256], b[256];
@@ -87,10 +99,32 @@ static int proxy(void *ctx, int secure, const char *secret) {
 	return 1;
 }
 
+/* Reports each handshake of a socket that succeeds. */
+static void *watch_handshakes(void *ctx, void *s) {
+	static int watched;
+	char events[64];
+	void *monitor = zmq_socket(ctx, ZMQ_PAIR);
+	if (!monitor) die("zmq_socket");
+	snprintf(events, sizeof events, "inproc://events-%d", watched++);
+	CHECK(zmq_socket_monitor(s, events, ZMQ_EVENT_HANDSHAKE_SUCCEEDED));
+	CHECK(zmq_connect(monitor, events));
+	return monitor;
+}
+
+static void await_handshakes(void *monitor, int n) {
+	zmq_msg_t m;
+	CHECK(zmq_msg_init(&m));
+	for (int i = 0; i < 2 * n; i++) CHECK(zmq_msg_recv(&m, monitor, 0)); /* two frames an event */
+	zmq_msg_close(&m);
+}
+
 static int worker(void *ctx, int secure, char **keys, const char *endpoint, int connections) {
 	void *s = make(ctx, ZMQ_REP);
 	as_client(s, secure, keys);
-	for (int i = 0; i < connections; i++) CHECK(zmq_connect(s, endpoint));
+	void *monitor = watch_handshakes(ctx, s);
+	connect_all(s, endpoint, connections);
+	await_handshakes(monitor, connections);
+	CHECK(zmq_socket_monitor(s, NULL, 0));
 	printf("{\"ready\":\"worker\"}\n");
 	zmq_msg_t m;
 	CHECK(zmq_msg_init(&m));
@@ -189,7 +223,7 @@ static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
 			start = t;
 			stop = t + measure;
 			measuring = 1;
-		} else if (measuring && t >= stop) {
+		} else if (measuring && t >= stop && l.calls > 0) {
 			end = t;
 			printf("{\"event\":\"stop\"}\n");
 			measuring = 0;
@@ -219,12 +253,39 @@ static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
 	free(l.latency);
 }
 
+/* Has each connection carry one message there and back: a DEALER hands them out
+ * in turn, also to connections that are not up yet. */
+static void prime(void *s, uint32_t connections) {
+	struct load l = {.s = s, .n = connections, .stride = 1, .size = 8, .pattern = "        "};
+	int more;
+	size_t more_size = sizeof more;
+	zmq_msg_t m;
+	l.slots = calloc(connections, sizeof *l.slots);
+	assert(l.slots);
+	CHECK(zmq_msg_init(&m));
+	for (uint32_t i = 0; i < connections; i++) send_slot(&l, i);
+	for (double start = now(); connections > 0 && now() - start < 60;) {
+		if (zmq_msg_recv(&m, s, 0) < 0) continue; /* RCVTIMEO */
+		CHECK(zmq_getsockopt(s, ZMQ_RCVMORE, &more, &more_size));
+		if (more) continue; /* the delimiter */
+		take(&l, &m, 0);
+		connections--;
+	}
+	zmq_msg_close(&m);
+	free(l.slots);
+	if (connections > 0 || l.wrong > 0) {
+		fprintf(stderr, "%u connections do not come up, %ld wrong answers\n", connections, l.wrong);
+		exit(1);
+	}
+}
+
 static void *dial(void *ctx, int secure, char **keys, const char *endpoint, int connections) {
 	void *s = make(ctx, ZMQ_DEALER);
 	int wait = 100;
 	CHECK(zmq_setsockopt(s, ZMQ_RCVTIMEO, &wait, sizeof wait));
 	as_client(s, secure, keys);
-	for (int i = 0; i < connections; i++) CHECK(zmq_connect(s, endpoint));
+	connect_all(s, endpoint, connections);
+	prime(s, connections);
 	return s;
 }
 
@@ -252,8 +313,8 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 
 /* Opens connections of one DEALER and waits until each has passed its handshake. */
 static int crowd(void *ctx, int secure, char **keys, const char *endpoint) {
-	char line[256], events[64];
-	int n, opened = 0;
+	char line[256];
+	int n;
 	printf("{\"ready\":\"crowd\"}\n");
 	while (fgets(line, sizeof line, stdin)) {
 		if (sscanf(line, "open %d", &n) != 1) {
@@ -261,19 +322,10 @@ static int crowd(void *ctx, int secure, char **keys, const char *endpoint) {
 			return 1;
 		}
 		double start = now();
-		snprintf(events, sizeof events, "inproc://events-%d", opened++);
-		void *s = make(ctx, ZMQ_DEALER), *monitor = zmq_socket(ctx, ZMQ_PAIR);
-		if (!monitor) die("zmq_socket");
+		void *s = make(ctx, ZMQ_DEALER), *monitor = watch_handshakes(ctx, s);
 		as_client(s, secure, keys);
-		CHECK(zmq_socket_monitor(s, events, ZMQ_EVENT_HANDSHAKE_SUCCEEDED));
-		CHECK(zmq_connect(monitor, events));
-		for (int i = 0; i < n; i++) CHECK(zmq_connect(s, endpoint));
-		for (int i = 0; i < 2 * n; i++) { /* two frames an event */
-			zmq_msg_t m;
-			CHECK(zmq_msg_init(&m));
-			CHECK(zmq_msg_recv(&m, monitor, 0));
-			zmq_msg_close(&m);
-		}
+		connect_all(s, endpoint, n);
+		await_handshakes(monitor, n);
 		printf("{\"done\":{\"calls\":%d,\"seconds\":%.9f}}\n", n, now() - start);
 	}
 	return 0;

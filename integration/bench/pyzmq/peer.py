@@ -51,6 +51,14 @@ def socket(kind, spec):
     return s
 
 
+def connect_all(s, endpoint, connections):
+    """Makes connections to one endpoint. A DEALER ignores a second connect to
+    what it is connected to; each has a source address of its own."""
+    s.connect(endpoint)
+    for i in range(1, connections):
+        s.connect("tcp://127.1.%d.%d:0;%s" % (i // 250, 1 + i % 250, endpoint[len("tcp://"):]))
+
+
 def end_with_input():
     def wait():
         while sys.stdin.read(4096):
@@ -71,8 +79,7 @@ def proxy(spec):
 def worker(spec):
     end_with_input()
     s, w = socket(zmq.REP, spec), Worker()
-    for _ in range(spec["workers"]):
-        s.connect(spec["endpoint"])
+    connect_all(s, spec["endpoint"], spec["workers"])
     say(ready="worker")
     while True:
         s.send_pyobj(w.execute(s.recv_pyobj()))
@@ -143,7 +150,7 @@ def run(s, size, n, warm, measure):
         if stop is None and now >= start:
             say(event="start")
             start, stop = now, now + measure
-        elif stop is not None and end is None and now >= stop:
+        elif stop is not None and end is None and now >= stop and load.calls:
             say(event="stop")
             end = now
         if i is None:
@@ -160,12 +167,24 @@ def run(s, size, n, warm, measure):
               "p50_us": p[len(p) // 2] * 1e6, "p99_us": p[len(p) * 99 // 100] * 1e6})
 
 
+def prime(s, connections):
+    """Has each connection carry one message there and back: a DEALER hands them
+    out in turn, also to connections that are not up yet."""
+    load, busy, start = Load(s, 8, connections), connections, time.perf_counter()
+    for i in range(connections):
+        load.send(i)
+    while busy and time.perf_counter() - start < 60:
+        busy -= load.take(False) is not None
+    if busy or load.wrong:
+        raise SystemExit("%d connections do not come up, %d wrong answers" % (busy, load.wrong))
+
+
 def client(spec):
     def dial(connections):
         s = socket(zmq.DEALER, spec)
         s.rcvtimeo = 100
-        for _ in range(connections):
-            s.connect(spec["endpoint"])
+        connect_all(s, spec["endpoint"], connections)
+        prime(s, connections)
         return s
 
     opened = 1

@@ -39,7 +39,7 @@ func main() {
 	flag.StringVar(&o.json, "json", "", "write all samples to this `FILE`")
 	flag.StringVar(&o.version, "version", "unknown", "of this repository, for the results")
 	flag.StringVar(&o.show, "show", "", "measure nothing, show the results in this `FILE` of an earlier -json")
-	flag.StringVar(&o.page, "page", "", "put the results into this `PAGE`.md, and their chart into PAGE.svg beside it")
+	flag.StringVar(&o.page, "page", "", "put the results into this `PAGE`.md, their chart into PAGE.svg and all samples into PAGE.json beside it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, &o)
@@ -122,12 +122,16 @@ func (o *options) plan(all []*bench.System) (*bench.Plan, error) {
 			return nil, fmt.Errorf("-cells: %w", err)
 		}
 	}
-	return &bench.Plan{Groups: []bench.Group{group}}, nil
+	return &bench.Plan{Groups: []bench.Group{group}, Partial: true}, nil
 }
 
-// writePage puts results into a page and draws their chart beside it.
+// writePage puts results into a page, and their chart and samples beside it.
 func writePage(d *bench.Document, page string) error {
-	chart := strings.TrimSuffix(page, ".md") + ".svg"
+	name := strings.TrimSuffix(page, ".md")
+	if err := d.Save(name + ".json"); err != nil {
+		return err
+	}
+	chart := name + ".svg"
 	f, err := os.Create(chart)
 	if err != nil {
 		return err
