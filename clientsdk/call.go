@@ -3,6 +3,7 @@ package clientsdk
 import (
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -22,7 +23,7 @@ type call struct {
 	session *session
 
 	// Written by the caller before start, constant until the call has ended.
-	buf       []byte // method, key and body, back to back
+	buf       *buffer.Buffer // method, key and body, back to back; nil once the call has ended
 	methodEnd int
 	keyEnd    int
 	flags     message.Flags
@@ -40,18 +41,17 @@ type call struct {
 	overdue    bool          // the deadline is over; the broker has a last moment to say so
 	prev, next *call         // in session.waiting
 	placed     chan struct{} // of a future that had to wait: closed when it flies
-	alarm      *alarm        // of the deadline; nil = none
+
+	// Its place in session.deadlines.
+	due                 int64 // 0 = nowhere
+	dueBefore, dueAfter *call
 
 	// done gets one token when the outcome is there; capacity 1, nil for a future.
 	// The fields below are written by whoever ends the call, and read after the token.
-	done   chan struct{}
-	reply  []byte // a RESULT's body
-	err    *Error
-	pooled bool // the alarm is at rest, so that the record may be used again
+	done  chan struct{}
+	reply buffer.Content // a RESULT's body
+	err   *Error
 }
-
-// maxKept is the largest buffer that a pooled record keeps, in bytes.
-const maxKept = 128 << 10
 
 // newCall returns an empty record.
 func (s *session) newCall() *call {
@@ -64,22 +64,27 @@ func (s *session) newCall() *call {
 // release gives back the record of a call that has ended, after its done token
 // was taken. reply is lost.
 func (s *session) release(c *call) {
-	if !c.pooled || c.future != nil {
-		return // its alarm may be about to go off, or it is part of a future
+	c.drop()
+	if c.future != nil {
+		return // it is part of that
 	}
-	fresh := call{session: s, done: c.done, buf: c.buf[:0], reply: c.reply[:0]}
-	if cap(fresh.buf) > maxKept {
-		fresh.buf = nil
+	fresh := call{session: s, done: c.done}
+	if c.reply.Memory == nil {
+		fresh.reply.Bytes = c.reply.Bytes[:0]
 	}
-	if cap(fresh.reply) > maxKept {
-		fresh.reply = nil
-	}
+	c.reply.Release()
 	*c = fresh
 	s.records.Put(c)
 }
 
 // size is what the call counts for against the bound on bytes.
-func (c *call) size() int { return len(c.buf) }
+func (c *call) size() int { return len(c.buf.Bytes) }
+
+// drop gives up the request. The link may hold it a while longer.
+func (c *call) drop() {
+	c.buf.Release()
+	c.buf = nil
+}
 
 // envelope returns the CALL of c; timeout is what is left.
 func (c *call) envelope(timeout time.Duration) message.Envelope {
@@ -89,15 +94,15 @@ func (c *call) envelope(timeout time.Duration) message.Envelope {
 		ID:       c.number,
 		Timeout:  timeout,
 		Priority: c.priority,
-		Method:   c.buf[:c.methodEnd],
-		Key:      c.buf[c.methodEnd:c.keyEnd],
-		Body:     c.buf[c.keyEnd:],
+		Method:   c.buf.Bytes[:c.methodEnd],
+		Key:      c.buf.Bytes[c.methodEnd:c.keyEnd],
+		Body:     c.buf.Bytes[c.keyEnd:],
 	}
 }
 
 // deliver wakes whoever waits for c. Called once, by whoever ended the call.
 func (c *call) deliver() {
-	c.pooled = c.disarm()
+	c.drop()
 	if c.future != nil {
 		c.future.finish()
 		return
@@ -109,12 +114,10 @@ func (c *call) deliver() {
 // knows more, is waited for.
 const deadlineMargin = 200 * time.Millisecond
 
-// expire runs when the deadline of c is over, and once more after the margin.
-func (c *call) expire() {
+// expireLocked ends c when its deadline is over, or gives the broker the margin.
+// Needs session.mu.
+func (c *call) expireLocked() {
 	s := c.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.promoteLocked()
 	switch {
 	case c.state == stateWaiting:
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue,
@@ -130,7 +133,7 @@ func (c *call) expire() {
 			"the connection was lost while the broker held the call and did not come back before the deadline: %v", s.outageLocked()))
 	case !c.overdue:
 		c.overdue = true
-		c.armLocked(deadlineMargin)
+		s.armLocked(c, time.Now().Add(deadlineMargin))
 	default:
 		s.recallLocked(c)
 		s.endLocked(c, message.Errorf(message.DeadlineInHandler, "the deadline passed and the broker has not answered"))

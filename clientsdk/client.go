@@ -119,7 +119,7 @@ func (c *Client) once(ctx context.Context, method string, args []any, into any) 
 	}
 	err := c.wait(ctx, k)
 	if err == nil {
-		err = decode(k.reply, into)
+		err = decode(k.reply.Bytes, into)
 	}
 	s.release(k)
 	return err
@@ -127,7 +127,6 @@ func (c *Client) once(ctx context.Context, method string, args []any, into any) 
 
 // begin encodes a call and starts it.
 func (c *Client) begin(ctx context.Context, k *call, method string, args []any) error {
-	k.pooled = true // until it has started
 	if c.invalid != nil {
 		return c.invalid
 	}

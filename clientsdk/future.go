@@ -95,7 +95,7 @@ func (f *Future) Result(v any) error {
 	<-f.Done()
 	raw, err := f.raw, f.err
 	if f.taken {
-		raw = f.call.reply
+		raw = f.call.reply.Bytes
 		if f.call.err != nil {
 			err = withCause(f.ctx, f.call.err)
 		}

@@ -92,7 +92,7 @@ func (a *audit) session(s *Session) {
 	n = 0
 	for c := s.outbox.first; c != nil; c = c.next {
 		n++
-		a.expect(c.state == ended && c.body == nil && c.timer.when == 0, "call %d in the outbox is %v", c.origin.Number, c.state)
+		a.expect(c.state == ended && c.body.Bytes == nil && c.timer.when == 0, "call %d in the outbox is %v", c.origin.Number, c.state)
 		a.hold(c)
 	}
 	a.expect(s.sent <= n && (s.unsent == nil) == (s.sent == n), "an outbox of %d has %d sent, the next is %v", n, s.sent, s.unsent)
@@ -131,7 +131,7 @@ func (a *audit) live(c *call) {
 
 func (a *audit) hold(c *call) {
 	a.calls[c] = true
-	bytes := len(c.body) + len(c.tag) + len(c.outcome) + len(c.progress)
+	bytes := len(c.body.Bytes) + len(c.tag) + len(c.outcome.Bytes) + len(c.progress)
 	for _, p := range c.parts {
 		bytes += len(p.body)
 	}

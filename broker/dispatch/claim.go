@@ -125,7 +125,7 @@ func (d *Dispatcher) unaskedLocked(w *Worker, origin message.Origin, o *answer) 
 func (d *Dispatcher) keepClaimLocked(origin message.Origin, o *answer) {
 	now := d.clock()
 	k := &kept{answer: *o, until: now.add(d.limits.KeepOutcome), forget: func() { delete(d.claims, origin) }}
-	k.body = slices.Clone(o.body)
+	k.body, k.memory = slices.Clone(o.body), nil
 	d.claims[origin] = &claim{outcome: k}
 	d.kept.add(k)
 	d.kept.trim(now, d.limits.KeepBytes)
