@@ -37,11 +37,7 @@ func TestFault_slotOfALostCall(t *testing.T) {
 	t.Parallel()
 	for _, idempotent := range []bool{false, true} {
 		s := env.Start(t, env.Insecure)
-		proxy, err := NewProxy(s.Broker.Backend().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer proxy.Close()
+		proxy := newProxy(t, s.Broker.Backend().String())
 		g := &gated{entered: make(chan struct{}, 9), open: make(chan struct{})}
 		w, err := workersdk.New(g, workersdk.Config{Addr: "tcp://" + proxy.Addr(), Insecure: true, Concurrency: 1})
 		if err != nil {

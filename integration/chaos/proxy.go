@@ -7,13 +7,12 @@ import (
 
 // Proxy passes TCP connections on, and breaks them when it is told to.
 type Proxy struct {
-	// Static.
-	listener net.Listener
-	target   string
+	listener net.Listener // static
 
 	running sync.WaitGroup // the accept loop and two goroutines a connection
 
 	mu     sync.Mutex
+	target string                // host:port; "" = nowhere; guarded by mu
 	moved  sync.Cond             // frozen or closed has changed; waits with mu
 	pairs  map[*proxied]struct{} // guarded by mu
 	frozen bool                  // guarded by mu
@@ -26,9 +25,10 @@ type proxied struct {
 	spared    net.Conn // the one that is not told that the other is gone; nil = both live; guarded by Proxy.mu
 }
 
-// NewProxy listens on a free port of loopback and passes all on to target, host:port.
-func NewProxy(target string) (*Proxy, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// NewProxy listens at an address and passes all on to target, host:port; with
+// "" it waits for Lead.
+func NewProxy(listen, target string) (*Proxy, error) {
+	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, err
 	}
@@ -47,18 +47,21 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		far, err := net.Dial("tcp", target)
 		if err != nil {
 			reset(near)
 			continue
 		}
 		c := &proxied{near: near, far: far}
 		p.mu.Lock()
-		if p.closed {
+		if p.closed || p.target != target {
 			p.mu.Unlock()
 			reset(near)
 			reset(far)
-			return
+			continue
 		}
 		p.pairs[c] = struct{}{}
 		p.mu.Unlock()
@@ -107,10 +110,23 @@ func (p *Proxy) wait(c *proxied) (deaf net.Conn) {
 	return c.spared
 }
 
+// Lead resets all connections, and passes new ones on to target instead, or
+// resets them too if it is "".
+func (p *Proxy) Lead(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+	p.cutLocked()
+}
+
 // Cut resets all connections; new ones are taken.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.cutLocked()
+}
+
+func (p *Proxy) cutLocked() {
 	for c := range p.pairs {
 		reset(c.near)
 		reset(c.far)
