@@ -59,7 +59,7 @@ func workersKilled(r *Run) {
 				deaths = append(deaths, time.Now())
 				r.workers[id].Kill()
 			})
-			r.worker(id)
+			r.AddWorker(id)
 			r.All(Workers)
 			r.Calm(Beat)
 		})
@@ -92,7 +92,7 @@ func rollingRestart(r *Run) {
 		each(func(id string) {
 			r.Fault("replacing "+id, 0, 100*time.Millisecond, func() {
 				old := r.workers[id]
-				r.worker(id) // gets another id
+				r.AddWorker(id) // gets another id
 				r.All(Workers + 1)
 				r.inOrder(old)
 				r.All(Workers)
@@ -111,7 +111,7 @@ func workersDrained(r *Run) {
 				r.must(err)
 				r.Eventually("the drained worker has left", func() bool { return !r.workers[id].Alive() })
 				r.inOrder(r.workers[id]) // it has ended by itself: was that in order?
-				r.worker(id)
+				r.AddWorker(id)
 				r.All(Workers)
 			})
 		})
@@ -125,7 +125,7 @@ func scaled(r *Run) {
 			r.inOrder(r.workers["w3"])
 			r.All(2)
 			for i := range 6 {
-				r.worker("more" + strconv.Itoa(i))
+				r.AddWorker("more" + strconv.Itoa(i))
 			}
 			r.All(8)
 			r.Calm(Beat)
@@ -134,7 +134,7 @@ func scaled(r *Run) {
 			}
 			r.All(2)
 			r.Calm(Beat)
-			r.worker("w3")
+			r.AddWorker("w3")
 			r.All(Workers)
 		})
 	})
@@ -193,7 +193,7 @@ func workersKeyRevoked(r *Run) {
 // call, and nobody else is hurt.
 func clientsKeyRevoked(r *Run) {
 	r.Usual()
-	r.client(Load{Name: "r", Cert: "other", Callers: 4, HoldLeast: 10, HoldMost: 20, Timeout: 2 * time.Second})
+	r.AddClient(Load{Name: "r", Cert: "other", Callers: 4, HoldLeast: 10, HoldMost: 20, Timeout: 2 * time.Second})
 	r.sessions(3)
 	r.Rules.RateOf = "c"
 	_, e := r.Under(func() {

@@ -23,12 +23,12 @@ func TestFault_workersDieUnderPressure(t *testing.T) {
 	const crowd, rounds = 400, 3
 	s.Under(func() {
 		s.Fault("a crowd, and 9 workers killed", crowd*rounds*Workers, 0, func() {
-			s.client(impatient(crowd, 30))
+			s.AddClient(impatient(crowd, 30))
 			for range rounds {
 				each(func(id string) {
 					s.Calm(100 * time.Millisecond)
 					s.workers[id].Kill()
-					s.worker(id)
+					s.AddWorker(id)
 					s.All(Workers)
 				})
 			}
@@ -73,7 +73,7 @@ func TestFault_workersConnection(t *testing.T) {
 		s.All(Workers)
 	}
 	s.Under(func() {
-		harm("cut", Callers, Beat, p.Cut)
+		harm("cut", Callers, Beat, func() { p.Cut() })
 		harm("freeze for half the bound", 0, Beat, func() { s.frozen(p, Silence/2) })
 		harm("freeze for twice the bound", Callers, 2*Beat, func() { s.frozen(p, 2*Silence) })
 		harm("half-open, the broker sees the end", Callers, Silence+2*Beat, func() { p.HalfOpen(true) })
@@ -88,7 +88,7 @@ func TestFault_clientsConnection(t *testing.T) {
 	p := s.proxied("c", s.frontend)
 	s.Usual()
 	s.Under(func() {
-		s.Fault("cut", 0, Beat, p.Cut)
+		s.Fault("cut", 0, Beat, func() { p.Cut() })
 		s.Fault("cut twice", 0, Beat, func() { p.Cut(); s.Calm(20 * time.Millisecond); p.Cut() })
 		s.Fault("freeze for half the bound", 0, Beat, func() { s.frozen(p, Silence/2) })
 		s.Fault("freeze for more than the bound, less than client_grace", 0, 2*Beat, func() { s.frozen(p, Silence+ClientGrace/2) })
@@ -143,7 +143,7 @@ func TestFault_brokerKilledUnderPressure(t *testing.T) {
 	s.Rules.RateOf = "c"
 	const crowd = 400
 	s.Under(func() {
-		s.client(impatient(crowd, 20))
+		s.AddClient(impatient(crowd, 20))
 		for range 3 {
 			s.Calm(300 * time.Millisecond)
 			s.Fault("SIGKILL of the broker", crowd+Callers, time.Second, func() {
@@ -161,7 +161,7 @@ func TestFault_clientKilled(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "")
 	s.Usual()
-	victim := s.client(Load{Name: "v", Cert: "other", Callers: 100, HoldLeast: 5, HoldMost: 10, Timeout: 10 * time.Minute})
+	victim := s.AddClient(Load{Name: "v", Cert: "other", Callers: 100, HoldLeast: 5, HoldMost: 10, Timeout: 10 * time.Minute})
 	s.sessions(3)
 	s.Rules.RateOf = "c"
 	s.Rules.Killed["v"] = true
@@ -181,13 +181,13 @@ func TestFault_workersLeaveInTheMiddle(t *testing.T) {
 	s := newSystem(t, "")
 	s.workerEnv = []string{"SERVICETOOLS_WORKER_DRAIN_TIMEOUT=50ms"}
 	s.Usual()
-	s.client(Load{Name: "l", Cert: "other", Callers: Callers, HoldLeast: 200, HoldMost: 400, Methods: "once,again,trail,retrail"})
+	s.AddClient(Load{Name: "l", Cert: "other", Callers: Callers, HoldLeast: 200, HoldMost: 400, Methods: "once,again,trail,retrail"})
 	s.Rules.RateOf = "c"
 	a, e := s.Under(func() {
 		each(func(id string) {
 			s.Fault(id+" leaves", 2*Callers, 300*time.Millisecond, func() {
 				s.inOrder(s.workers[id])
-				s.worker(id)
+				s.AddWorker(id)
 				s.All(Workers)
 			})
 		})

@@ -3,6 +3,7 @@ package chaos
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // Proxy passes TCP connections on, and breaks them when it is told to.
@@ -16,6 +17,8 @@ type Proxy struct {
 	moved  sync.Cond             // frozen or closed has changed; waits with mu
 	pairs  map[*proxied]struct{} // guarded by mu
 	frozen bool                  // guarded by mu
+	delay  time.Duration         // of each piece that is passed on; guarded by mu
+	each   time.Duration         // of each byte; guarded by mu
 	closed bool                  // guarded by mu
 }
 
@@ -82,12 +85,12 @@ func (p *Proxy) pump(c *proxied, to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		switch deaf := p.wait(c); {
+		switch deaf := p.wait(c, n); {
 		case deaf != nil && from != deaf:
 			return // deaf is not told
 		case err == nil && deaf != nil: // swallowed
 		case err == nil:
-			if _, err = to.Write(buffer[:n]); err != nil && p.wait(c) != nil {
+			if _, err = to.Write(buffer[:n]); err != nil && p.wait(c, 0) != nil {
 				err = nil // to went meanwhile
 			}
 		}
@@ -99,11 +102,16 @@ func (p *Proxy) pump(c *proxied, to, from net.Conn) {
 	}
 }
 
-// wait holds data back while the proxy is frozen, and returns the end that was
-// spared when the other one was ended.
-func (p *Proxy) wait(c *proxied) (deaf net.Conn) {
+// wait holds n bytes back as long as they take, and while the proxy is frozen;
+// it returns the end that was spared when the other one was ended.
+func (p *Proxy) wait(c *proxied, n int) (deaf net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if pace := p.delay + time.Duration(n)*p.each; n > 0 && pace > 0 {
+		p.mu.Unlock()
+		time.Sleep(pace)
+		p.mu.Lock()
+	}
 	for p.frozen && !p.closed && c.spared == nil {
 		p.moved.Wait()
 	}
@@ -119,11 +127,19 @@ func (p *Proxy) Lead(target string) {
 	p.cutLocked()
 }
 
-// Cut resets all connections; new ones are taken.
-func (p *Proxy) Cut() {
+// Slow makes each piece that is passed on wait for delay, and for each of its bytes.
+func (p *Proxy) Slow(delay, each time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay, p.each = delay, each
+}
+
+// Cut resets all connections and returns how many there were; new ones are taken.
+func (p *Proxy) Cut() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cutLocked()
+	return len(p.pairs)
 }
 
 func (p *Proxy) cutLocked() {

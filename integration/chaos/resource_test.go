@@ -67,7 +67,7 @@ func TestFault_logDiskFull(t *testing.T) {
 			c, err := net.Dial("tcp", s.frontend)
 			s.must(err)
 			c.Close()
-			s.worker("extra")
+			s.AddWorker("extra")
 			s.All(Workers + 1)
 			s.inOrder(s.workers["extra"])
 		}
@@ -87,7 +87,7 @@ func TestFault_descriptorsExhausted(t *testing.T) {
 		s.Fault("200 silent peers on a broker with 8 descriptors left", 0, Beat, func() { heal = s.starve() })
 		s.recover() // those who are connected are served meanwhile
 		heal()
-		s.worker("late")
+		s.AddWorker("late")
 		s.All(Workers + 1)
 	})
 }
@@ -95,15 +95,15 @@ func TestFault_descriptorsExhausted(t *testing.T) {
 // A client that calls as fast as it can does not starve another.
 func TestFault_flood(t *testing.T) {
 	s := newSystem(t, "")
-	each(func(id string) { s.worker(id) })
-	s.client(Load{Name: "c", Callers: 4, HoldLeast: 10, HoldMost: 10})
+	each(func(id string) { s.AddWorker(id) })
+	s.AddClient(Load{Name: "c", Callers: 4, HoldLeast: 10, HoldMost: 10})
 	s.flowing()
 	s.Rules.RateOf = "c"
 	s.Rules.FloorShare = 0.3 // the flood has its share of the workers
 	var from time.Time
 	_, e := s.Under(func() {
 		s.Fault("flood from a second client", 0, 0, func() {
-			s.client(Load{Name: "f", Cert: "other", Callers: 1000, HoldLeast: 10, HoldMost: 10})
+			s.AddClient(Load{Name: "f", Cert: "other", Callers: 1000, HoldLeast: 10, HoldMost: 10})
 			s.Await("the flood is there", func(v broker.StatusView) bool { return v.Queued > 500 })
 		})
 		from = time.Now()

@@ -110,10 +110,10 @@ func (r *Run) startBroker() {
 	r.peers = append(r.peers, r.broker)
 }
 
-// worker starts a worker of that id.
-func (r *Run) worker(id string) Peer { return r.workerAs("worker", id) }
+// AddWorker starts a worker of that id.
+func (r *Run) AddWorker(id string) Peer { return r.workerAs("worker", id) }
 
-// workerAs is worker with the named key.
+// workerAs is AddWorker with the named key.
 func (r *Run) workerAs(key, id string) Peer {
 	r.Helper()
 	p := r.StartWorker(key, id)
@@ -121,8 +121,8 @@ func (r *Run) workerAs(key, id string) Peer {
 	return p
 }
 
-// client starts a client; what load leaves open has defaults.
-func (r *Run) client(load Load) Peer {
+// AddClient starts a client; what load leaves open has defaults.
+func (r *Run) AddClient(load Load) Peer {
 	r.Helper()
 	p := r.StartClient(load.withDefaults())
 	r.clients[load.Name], r.peers = p, append(r.peers, p)
@@ -133,9 +133,9 @@ func (r *Run) client(load Load) Peer {
 func (r *Run) Usual() {
 	r.Helper()
 	for i := range Workers {
-		r.worker("w" + strconv.Itoa(i+1))
+		r.AddWorker("w" + strconv.Itoa(i+1))
 	}
-	r.client(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55, Payload: 2000})
+	r.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55, Payload: 2000})
 	r.flowing()
 }
 
@@ -192,7 +192,7 @@ func (r *Run) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(100*time.Millisecond, 5*time.Since(asked))):
+		case <-time.After(max(100*time.Millisecond, 10*time.Since(asked))):
 		}
 	}
 }
@@ -240,12 +240,12 @@ func (r *Run) Fault(name string, inFlight int, settle time.Duration, harm func()
 // slow for a while, a dead system stays so. A soak is judged as a whole instead.
 func (r *Run) recover() {
 	r.Helper()
-	for end := time.Now().Add(Patience); ; {
+	for end := time.Now().Add(2 * Patience); ; {
 		from := time.Now()
 		r.Calm(After)
 		r.Rules.Judged = Window{"judged", from, time.Now()}
 		r.Rules.Until = r.Rules.Judged.To
-		a := Settle(r.evidence(), &r.Rules)
+		a := Settle(r.Evidence(), &r.Rules)
 		if a.FreeRate >= r.Rules.FloorShare*a.BaseRate {
 			return
 		}
@@ -268,8 +268,8 @@ func (r *Run) Under(harm func(), mayFail ...string) (*Account, *Evidence) {
 	return r.settle()
 }
 
-// evidence reads the journals as they are.
-func (r *Run) evidence() *Evidence {
+// Evidence reads the journals as they are.
+func (r *Run) Evidence() *Evidence {
 	r.Helper()
 	e := &Evidence{}
 	var err error
@@ -320,7 +320,7 @@ func (r *Run) settle() (*Account, *Evidence) {
 	for _, m := range methods {
 		last.Served += m.Succeeded
 	}
-	e := r.evidence()
+	e := r.Evidence()
 	e.Scrapes = r.scrapes
 	r.Account = Settle(e, &r.Rules)
 	r.Logf("the account:\n%v", r.Account)

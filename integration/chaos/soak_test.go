@@ -53,7 +53,7 @@ func TestSoak(t *testing.T) {
 	s.clientP, s.workerP = s.proxied("c", s.frontend), s.proxied("w1", s.backend)
 	s.Usual()
 	// Long queues, streams, and callers without patience, beside the one that is judged.
-	s.client(Load{Name: "q", Cert: "other", Callers: 60, HoldLeast: 20, HoldMost: 60, Payload: 4000, Hurry: 20,
+	s.AddClient(Load{Name: "q", Cert: "other", Callers: 60, HoldLeast: 20, HoldMost: 60, Payload: 4000, Hurry: 20,
 		Methods: "once,again,once,again,trail,retrail"})
 	s.Rules.RateOf = "c"
 	s.Calm(time.Second)
@@ -85,7 +85,7 @@ func (s *soak) complete() {
 	s.Eventually("all workers are there", func() bool {
 		each(func(id string) {
 			if !s.workers[id].Alive() {
-				s.worker(id)
+				s.AddWorker(id)
 			}
 		})
 		v, err := s.status()
@@ -102,7 +102,7 @@ func (s *soak) guest(load Load) (name string, p Peer) {
 	if load.Cert == "" {
 		load.Cert = "guest"
 	}
-	return load.Name, s.client(load)
+	return load.Name, s.AddClient(load)
 }
 
 // faults are all the kinds of harm.
@@ -121,8 +121,8 @@ func (s *soak) faults() []func() {
 			name := s.anyWorker()
 			s.Fault("SIGSTOP of "+name+" for more than the bound", inFlight, settle, func() { s.paused(s.workers[name], Silence+Beat+s.upTo(2*Silence)) })
 		},
-		func() { s.Fault("cut of w1's connection", inFlight, settle, s.workerP.Cut) },
-		func() { s.Fault("cut of the client's connection", 0, settle, s.clientP.Cut) },
+		func() { s.Fault("cut of w1's connection", inFlight, settle, func() { s.workerP.Cut() }) },
+		func() { s.Fault("cut of the client's connection", 0, settle, func() { s.clientP.Cut() }) },
 		func() {
 			s.Fault("freeze of w1's connection", inFlight, settle, func() { s.frozen(s.workerP, s.upTo(2*Silence)) })
 		},
@@ -171,7 +171,7 @@ func (s *soak) faults() []func() {
 			name := s.anyWorker()
 			s.Fault("replacing "+name, 0, settle, func() {
 				old := s.workers[name]
-				s.worker(name)
+				s.AddWorker(name)
 				s.All(Workers + 1)
 				s.inOrder(old)
 			})

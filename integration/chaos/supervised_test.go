@@ -90,12 +90,12 @@ func TestFault_evidenceOfADeadWorker(t *testing.T) {
 func TestFault_poison(t *testing.T) {
 	t.Parallel()
 	s := supervised(t)
-	s.client(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
+	s.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
 	s.flowing()
 	s.Rules.RateOf = "c"
 	_, e := s.Under(func() {
 		s.Fault("a poisonous call", MaxAttempts*Callers, time.Second, func() {
-			p := s.client(Load{Name: "p", Cert: "other", Callers: 1, Methods: "poison", Calls: 1})
+			p := s.AddClient(Load{Name: "p", Cert: "other", Callers: 1, Methods: "poison", Calls: 1})
 			s.Eventually("the poisoner has its outcome", func() bool { return !p.Alive() })
 		})
 		s.All(Workers)
@@ -120,7 +120,7 @@ func TestFault_poison(t *testing.T) {
 func TestFault_brokerKilledWithItsWorkers(t *testing.T) {
 	t.Parallel()
 	s := supervised(t)
-	s.client(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
+	s.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
 	s.flowing()
 	views, err := Ask[[]broker.WorkerView](s, "broker.workers")
 	s.must(err)
