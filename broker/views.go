@@ -20,6 +20,7 @@ import (
 type StatusView struct {
 	Name        string            `json:"name"`
 	ID          string            `json:"id"`
+	Instance    string            `json:"instance"` // changes with each start
 	Version     string            `json:"version"`
 	Uptime      float64           `json:"uptime"`
 	Frontend    string            `json:"frontend"`
@@ -59,8 +60,8 @@ func (b *Broker) statusView() StatusView {
 	s.Accepted--
 	s.Running--
 	return StatusView{
-		Name: b.config.Main.Name, ID: b.config.Main.ID, Version: version.String(), Uptime: seconds(time.Since(b.started)),
-		Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
+		Name: b.config.Main.Name, ID: b.config.Main.ID, Instance: hex.EncodeToString(b.instance[:]),
+		Version: version.String(), Uptime: seconds(time.Since(b.started)), Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
 		Draining: s.Draining, Accepted: s.Accepted, Succeeded: s.Succeeded, Failed: s.Failed, Queued: s.Queued,
 		Running: s.Running, LawHolds: s.Law() == nil, Refused: s.Refused, Returned: s.Returned,
 		Dispatched: s.Redispatched, Reclaimed: s.Reclaimed, Late: s.Late, Orphaned: s.Orphaned,
