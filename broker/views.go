@@ -94,6 +94,7 @@ type WorkerView struct {
 	Capacity  int      `json:"capacity"`
 	Busy      int      `json:"busy"`
 	Stopping  int      `json:"stopping"` // of busy, with calls that nobody waits for
+	Alone     bool     `json:"alone"`    // takes no other call, for one that may kill its worker
 	Succeeded uint64   `json:"succeeded"`
 	Failed    uint64   `json:"failed"`
 	Connected float64  `json:"connected"`
@@ -115,7 +116,7 @@ func (b *Broker) workerViews() []WorkerView {
 		}
 		v := WorkerView{
 			ID: w.ID, Name: w.Name, State: "connected", Host: w.Host, PID: w.PID, Address: w.Address, Version: w.Version,
-			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Succeeded: w.Done, Failed: w.Failed,
+			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Alone: w.Alone, Succeeded: w.Done, Failed: w.Failed,
 			Connected: seconds(w.Since), Methods: w.Methods, Stderr: []string{},
 		}
 		if w.Draining {
