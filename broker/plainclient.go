@@ -48,6 +48,7 @@ func (c *plainClient) receive(m *zmtp.Message) error {
 		return nil
 	}
 	c.body = message.AppendBody(c.body[:0], r.Args, r.Kwargs)
+	c.broker.audit.command(&c.who, r.Method, c.body)
 	err := breach(c.session.Submit(&dispatch.Request{
 		Method:     r.Method,
 		Body:       c.body,

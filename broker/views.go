@@ -20,6 +20,7 @@ import (
 type StatusView struct {
 	Name        string            `json:"name"`
 	ID          string            `json:"id"`
+	Instance    string            `json:"instance"` // changes with each start
 	Version     string            `json:"version"`
 	Uptime      float64           `json:"uptime"`
 	Frontend    string            `json:"frontend"`
@@ -52,11 +53,15 @@ type StatusView struct {
 	Rate        float64           `json:"rate"` // calls that end in a second
 }
 
+// statusView is what broker.status answers. The call that asks is left out: it
+// would be the one that runs on a broker with nothing to do.
 func (b *Broker) statusView() StatusView {
 	s := b.dispatcher.Stats()
+	s.Accepted--
+	s.Running--
 	return StatusView{
-		Name: b.config.Main.Name, ID: b.config.Main.ID, Version: version.String(), Uptime: seconds(time.Since(b.started)),
-		Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
+		Name: b.config.Main.Name, ID: b.config.Main.ID, Instance: hex.EncodeToString(b.instance[:]),
+		Version: version.String(), Uptime: seconds(time.Since(b.started)), Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
 		Draining: s.Draining, Accepted: s.Accepted, Succeeded: s.Succeeded, Failed: s.Failed, Queued: s.Queued,
 		Running: s.Running, LawHolds: s.Law() == nil, Refused: s.Refused, Returned: s.Returned,
 		Dispatched: s.Redispatched, Reclaimed: s.Reclaimed, Late: s.Late, Orphaned: s.Orphaned,

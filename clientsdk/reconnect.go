@@ -34,6 +34,7 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 // round's errors are then in s.outage.
 func (s *session) run() {
 	defer close(s.ended)
+	defer s.stopTimer()
 	var round []error // failures of this turn through the addresses
 	var troubles int  // rounds and short-lived links in a row
 	everAttached := false

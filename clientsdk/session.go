@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -26,6 +27,7 @@ type session struct {
 	ready   chan struct{} // closed at the first ATTACHED
 	ended   chan struct{} // closed when run has returned
 
+	began   time.Time
 	records sync.Pool // of *call
 
 	mu        sync.Mutex
@@ -44,6 +46,7 @@ type session struct {
 	bytes     int                 // size of calls
 	maxCalls  int                 // the smaller of ours and the broker's bound
 	waiting   queue
+	deadlines deadlines
 	empty     chan struct{} // made by close, closed when nothing is in flight or waiting
 	acks      acks
 }
@@ -52,6 +55,7 @@ func newSession(cfg *config, dial func(context.Context, string) (*zmtp.Link, err
 	s := &session{
 		cfg:       cfg,
 		dial:      dial,
+		began:     time.Now(),
 		ready:     make(chan struct{}),
 		ended:     make(chan struct{}),
 		outage:    errors.New("not connected yet"),
@@ -81,11 +85,11 @@ func (s *session) start(c *call, timeout time.Duration) *Error {
 		return e
 	}
 	if !c.deadline.IsZero() {
-		c.armLocked(timeout)
+		s.armLocked(c, c.deadline)
 	}
 	if s.waiting.first != nil || !s.fitsLocked(c) {
 		c.state = stateWaiting
-		if c.ended != nil {
+		if c.future != nil {
 			c.placed = make(chan struct{})
 		}
 		s.waiting.push(c)
@@ -125,7 +129,13 @@ func (s *session) sendLocked(c *call, timeout time.Duration) {
 		return
 	}
 	e := c.envelope(timeout)
-	offset, err := s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	var offset uint64
+	var err error
+	if len(e.Body) < buffer.Large {
+		offset, err = s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	} else {
+		offset, err = s.link.AppendShared(func(dst []byte) []byte { return e.AppendHead(dst) }, e.Body, c.buf)
+	}
 	if err == nil { // else the link is ending, and the next one gets the call
 		c.sent, c.offset = true, offset
 	}
@@ -167,6 +177,7 @@ func (s *session) takeLocked(c *call) {
 		}
 	}
 	c.state = stateEnded
+	s.disarmLocked(c)
 	if s.empty != nil && len(s.calls) == 0 && s.waiting.first == nil {
 		close(s.empty)
 		s.empty = nil

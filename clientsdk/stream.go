@@ -99,8 +99,8 @@ func (c *Client) streamEnd(ctx context.Context, k *call, taken int, take func([]
 	if ctx.Err() != nil { // the result came, but not all parts could be yielded any more
 		return withCause(ctx, cancelledLate())
 	}
-	if taken == 0 && len(k.reply) > 0 && k.reply[0] != 0xc0 { // the result of a method that does not stream
-		return take(k.reply)
+	if taken == 0 && len(k.reply.Bytes) > 0 && k.reply.Bytes[0] != 0xc0 { // the result of a method that does not stream
+		return take(k.reply.Bytes)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package workersdk
 
 import (
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -18,13 +19,13 @@ type outcome struct {
 	known   bool // origin is set
 	origin  message.Origin
 	attempt int
-	body    *[]byte // from buffers; nil when it was forgotten
-	stream  *call   // whose items the client may not have seen; nil = there are none
+	body    *buffer.Buffer // nil when it was forgotten
+	stream  *call          // whose items the client may not have seen; nil = there are none
 }
 
 // size is what o holds, in bytes.
 func (o *outcome) size() int {
-	n := cap(*o.body)
+	n := cap(o.body.Bytes)
 	if o.stream != nil {
 		n += o.stream.flow.bytes
 	}
@@ -52,7 +53,7 @@ func (k *kept) add(o outcome) {
 func (k *kept) forget(i int) {
 	if o := &k.list[i]; o.body != nil {
 		k.bytes -= o.size()
-		putBuffer(o.body)
+		o.body.Release()
 		o.body, o.stream = nil, nil
 	}
 }
@@ -100,22 +101,28 @@ func (k *kept) move() (told, streams []outcome) {
 
 // finish ends c: failure, or the value in result, goes to the broker. result
 // is given away.
-func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
+func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) {
 	kind := message.KindResult
 	if failure != nil {
 		kind = message.KindError
-		*result = failure.Append((*result)[:0])
-		if len(*result) > max(c.limit, minMessage) {
+		result.Bytes = failure.Append(result.Bytes[:0])
+		if len(result.Bytes) > max(c.limit, minMessage) {
 			short := message.Errorf(failure.Code, "%s", short(failure.Message))
 			short.Ran = failure.Ran
-			*result = short.Append((*result)[:0])
+			result.Bytes = short.Append(result.Bytes[:0])
 		}
+	}
+	if n := len(result.Bytes); n < buffer.Large && cap(result.Bytes) > 2*buffer.Large { // it may be kept for a while
+		small := buffer.Get(n)
+		small.Bytes = append(small.Bytes, result.Bytes...)
+		result.Release()
+		result = small
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.pokeLocked()
 	if c.fenced {
-		putBuffer(result)
+		result.Release()
 		if c.running {
 			w.strays--
 			w.capacityLocked()
@@ -147,8 +154,7 @@ func (w *Worker) tellLocked(c *call, o outcome) {
 	w.kept.add(o)
 	if w.conn != nil {
 		e := c.head(o.kind)
-		e.Body = *o.body
-		w.conn.append(&e)
+		w.conn.appendBody(&e, o.body)
 	}
 }
 
@@ -161,7 +167,7 @@ func (w *Worker) stopLocked(c *call, cause *message.Error) {
 	}
 	o := *c.held
 	o.kind, o.stream = message.KindError, nil
-	*o.body = cause.Append((*o.body)[:0])
+	o.body.Bytes = cause.Append(o.body.Bytes[:0])
 	w.tellLocked(c, o)
 }
 

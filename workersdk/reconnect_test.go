@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
@@ -171,7 +172,7 @@ func TestKept_bounds(t *testing.T) {
 	var k kept
 	add := func(size int) {
 		b := make([]byte, size)
-		k.add(outcome{body: &b, known: true})
+		k.add(outcome{body: buffer.Of(b), known: true})
 	}
 	for range 10 {
 		add(maxKeptBytes / 4)

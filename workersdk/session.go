@@ -95,7 +95,7 @@ func (w *Worker) fenceLocked() {
 func (w *Worker) claimLocked(k *connection) {
 	told, streams := w.kept.move()
 	for _, o := range told {
-		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, ID: uint64(o.attempt), Body: *o.body})
+		k.appendBody(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, ID: uint64(o.attempt)}, o.body)
 	}
 	open := w.openLocked()
 	for _, o := range streams {

@@ -262,11 +262,11 @@ func TestPool_waitingCalls(t *testing.T) {
 		"deadline_in_queue": {deadline: time.Now().Add(-time.Second)},
 		"cancelled":         {cause: errCancel},
 	} {
-		c.worker, c.method, c.body, c.token = w, m, getBuffer(), 5
+		c.worker, c.method, c.token = w, m, 5
 		w.calls[5] = c
 		w.execute(c)
 		o := w.kept.list[len(w.kept.list)-1]
-		if e := message.ParseError(*o.body); string(e.Code) != name || e.Execution() != message.NotExecuted {
+		if e := message.ParseError(o.body.Bytes); string(e.Code) != name || e.Execution() != message.NotExecuted {
 			t.Errorf("%s: got %v, %v", name, e, e.Execution())
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -21,6 +22,12 @@ const (
 // dropped. shutting_down hands the call back, and drains the worker; a call that
 // the worker has begun runs elsewhere only if it may run twice.
 func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
+	w.SharedOutcome(ref, kind, body, nil)
+}
+
+// SharedOutcome is Outcome with what the body lies in, if that is constant from
+// now on and may be shared; else nil.
+func (w *Worker) SharedOutcome(ref Ref, kind message.Kind, body []byte, memory *buffer.Buffer) {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -29,7 +36,7 @@ func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
 		return
 	}
 	w.noteLocked(len(body))
-	o := d.readLocked(kind, body)
+	o := d.readLocked(kind, body, memory)
 	a := w.findLocked(ref)
 	switch {
 	case a != nil:
@@ -47,6 +54,8 @@ type answer struct {
 	code message.Code // of an error
 	ran  message.Execution
 	body []byte // aliases the link's message, or Dispatcher.scratch
+
+	memory *buffer.Buffer // what body lies in, if that can be shared; else nil
 }
 
 // back reports whether the worker hands the call back, not run.
@@ -55,22 +64,22 @@ func (o *answer) back() bool {
 }
 
 // readLocked classifies an answer. One that is too large to send on is replaced.
-func (d *Dispatcher) readLocked(kind message.Kind, body []byte) answer {
+func (d *Dispatcher) readLocked(kind message.Kind, body []byte, memory *buffer.Buffer) answer {
 	if len(body) > d.limits.MaxMessage {
 		e := message.Errorf(message.TooLarge, "the method ran, but its result of %d bytes exceeds the limit of %d",
 			len(body), d.limits.MaxMessage).WithExecution(message.MaybeExecuted)
 		d.scratch = e.Append(d.scratch[:0])
-		return answer{message.KindError, e.Code, e.Execution(), d.scratch}
+		return answer{message.KindError, e.Code, e.Execution(), d.scratch, nil}
 	}
 	if kind == message.KindResult {
-		return answer{kind: kind, ran: message.Executed, body: body}
+		return answer{kind: kind, ran: message.Executed, body: body, memory: memory}
 	}
 	e := message.ParseError(body)
 	code := e.Code
 	if !code.Known() {
 		code = "other" // the counters must not grow by what workers make up
 	}
-	return answer{message.KindError, code, e.Execution(), body}
+	return answer{message.KindError, code, e.Execution(), body, nil}
 }
 
 // ofAllLocked returns the answer of a call's last attempt as that of all. One

@@ -114,7 +114,7 @@ func (d *Dispatcher) assignLocked(c *call, w *Worker, mb *member, now instant) {
 
 	out := &d.assignment
 	*out = Assignment{
-		Token: a.ref().Token, Origin: c.origin, Method: mb.name, Body: c.body,
+		Token: a.ref().Token, Origin: c.origin, Method: mb.name, Body: c.body.Bytes, Memory: c.body.Memory,
 		Attempt: c.attempts, Priority: c.priority, Idempotent: c.idempotent, Stream: c.stream,
 	}
 	if c.deadline != 0 {

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -38,7 +39,7 @@ type call struct {
 	deadline   instant // 0 = none
 	submitted  instant
 	tag        []byte
-	body       []byte
+	body       buffer.Content
 	held       int64 // bytes charged to the client
 
 	// Where it is.
@@ -67,7 +68,7 @@ type call struct {
 	// How it ended.
 	replay  bool         // this connection has not got the parts
 	kind    message.Kind // KindResult or KindError
-	outcome []byte
+	outcome buffer.Content
 }
 
 // ran reports whether c may have run, wholly or in part.
@@ -102,9 +103,9 @@ func (d *Dispatcher) recycleLocked(c *call) {
 	c.client.calls--
 	d.held.calls--
 	d.releaseClientLocked(c.client)
-	d.buffers.release(c.body)
+	d.releaseLocked(&c.body)
 	d.buffers.release(c.tag)
-	d.buffers.release(c.outcome)
+	d.releaseLocked(&c.outcome)
 	d.buffers.release(c.progress)
 	*c = call{}
 	c.timer.owner = c
@@ -125,9 +126,8 @@ func (d *Dispatcher) chargeLocked(c *call, bytes int64) {
 
 // dropBodyLocked forgets the request: nobody will be given it again.
 func (d *Dispatcher) dropBodyLocked(c *call) {
-	d.chargeLocked(c, -int64(len(c.body)))
-	d.buffers.release(c.body)
-	c.body = nil
+	d.chargeLocked(c, -int64(len(c.body.Bytes)))
+	d.releaseLocked(&c.body)
 }
 
 // enterLocked moves an accepted call that is nowhere to a place.

@@ -97,7 +97,7 @@ func (a *audit) session(s *Session) {
 	n = 0
 	for c := s.outbox.first; c != nil; c = c.next {
 		n++
-		a.expect(c.state == ended && c.body == nil && c.timer.when == 0, "call %d in the outbox is %v", c.origin.Number, c.state)
+		a.expect(c.state == ended && c.body.Bytes == nil && c.timer.when == 0, "call %d in the outbox is %v", c.origin.Number, c.state)
 		a.hold(c)
 	}
 	a.expect(s.sent <= n && (s.unsent == nil) == (s.sent == n), "an outbox of %d has %d sent, the next is %v", n, s.sent, s.unsent)
@@ -138,7 +138,7 @@ func (a *audit) live(c *call) {
 
 func (a *audit) hold(c *call) {
 	a.calls[c] = true
-	bytes := len(c.body) + len(c.tag) + len(c.outcome) + len(c.progress) + sizeOf(c.parts)
+	bytes := len(c.body.Bytes) + len(c.tag) + len(c.outcome.Bytes) + len(c.progress) + sizeOf(c.parts)
 	a.expect(c.held == int64(bytes), "call %d holds %d bytes, charged %d", c.origin.Number, bytes, c.held)
 	sum := a.held[c.client]
 	sum.calls++

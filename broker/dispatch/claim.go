@@ -17,8 +17,8 @@ type claim struct {
 // is reports whether the claim is the running call a.
 func (c *claim) is(a *assignment) bool { return c != nil && c.running == a }
 
-// maxClaims bounds the calls of an earlier broker that one worker may claim.
-const maxClaims = message.MaxConcurrency
+// maxClaims bounds the claims of one worker: it has no more calls and outcomes at once.
+const maxClaims = 2 * message.MaxConcurrency
 
 // Claim says that the worker still runs a call that an earlier broker gave it,
 // in that attempt; 0 = it does not say. It takes one of the slots that REGISTER
@@ -164,7 +164,7 @@ func (d *Dispatcher) unaskedLocked(w *Worker, ref Ref, o *answer) {
 func (d *Dispatcher) keepClaimLocked(origin message.Origin, attempt uint8, o *answer) {
 	now := d.clock()
 	k := &kept{answer: *o, until: now.add(d.limits.KeepOutcome), forget: func() { delete(d.claims, origin) }}
-	k.body = slices.Clone(o.body)
+	k.body, k.memory = slices.Clone(o.body), nil
 	d.claims[origin] = &claim{outcome: k, attempt: attempt}
 	d.kept.add(k)
 	d.kept.trim(now, d.limits.KeepBytes)

@@ -300,18 +300,15 @@ func TestClaim_endedStreams(t *testing.T) {
 	s.lose()
 }
 
-// What one worker may claim is bounded.
-func TestClaim_tooMany(t *testing.T) {
-	w, c, _ := restart(t, dispatch.Limits{})
-	s := w.serve(1, "echo")
-	for n := range uint64(message.MaxConcurrency) {
-		s.worker.Claim(message.Origin{Session: c.id, Number: n}, 1, true)
+// A worker that claims without end takes no memory without end.
+func TestClaim_isBounded(t *testing.T) {
+	w, _, origin := restart(t, dispatch.Limits{})
+	s := w.register(&message.Register{Worker: "w", Concurrency: 1, Methods: []message.Method{{Name: "echo"}}})
+	const most = 2 * message.MaxConcurrency
+	for n := range most + 100 {
+		s.worker.Claim(origin(uint64(n+1)), 0, false)
 	}
-	if len(s.sent) != 0 {
-		t.Fatal(s.sent)
-	}
-	s.worker.Claim(message.Origin{Number: 1}, 1, true)
-	if len(s.sent) != 1 || s.sent[0] != "cancel 1" {
-		t.Fatal(s.sent)
+	if busy := w.d.Workers()[0].Busy; busy != most {
+		t.Errorf("it has %d claims, not %d", busy, most)
 	}
 }

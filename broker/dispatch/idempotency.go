@@ -118,8 +118,8 @@ func (d *Dispatcher) settleLocked(c *call, o *answer) {
 	if o.ran == message.NotExecuted {
 		delete(d.records, r.name)
 	} else {
-		r.outcome = &kept{answer: *o, until: d.clock().add(d.limits.KeepOutcome), forget: func() { delete(d.records, r.name) }}
-		r.outcome.body = slices.Clone(o.body)
+		r.outcome = &kept{answer: *o, until: d.clock().add(d.limits.KeepOutcome), name: r.name.key, forget: func() { delete(d.records, r.name) }}
+		r.outcome.body, r.outcome.memory = slices.Clone(o.body), nil
 		d.stored.add(r.outcome)
 		d.stored.trim(d.clock(), d.limits.KeepBytes)
 	}

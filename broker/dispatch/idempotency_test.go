@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -94,13 +95,13 @@ func TestIdempotency_theFirstGivesUp(t *testing.T) {
 }
 
 func TestIdempotency_storedOutcomesAreBounded(t *testing.T) {
-	w := settled(t, dispatch.Limits{KeepBytes: 100})
+	w := settled(t, dispatch.Limits{KeepBytes: 10_000})
 	s := w.serve(9, "pay")
 	c := w.client("k")
 	c.call("pay", key("a"))
 	c.call("pay", key("b"))
-	s.answer(0, strings.Repeat("a", 60))
-	s.answer(1, strings.Repeat("b", 60))
+	s.answer(0, strings.Repeat("a", 6000))
+	s.answer(1, strings.Repeat("b", 6000))
 	c.call("pay", key("b"))
 	c.call("pay", key("a")) // pushed out: runs again
 	s.has("1/1", "2/1", "4/1")
@@ -125,4 +126,22 @@ func TestIdempotency_orphanIsTakenOver(t *testing.T) {
 	s.has("1/1")
 	s.answer(0, "x")
 	second.got("1=x")
+}
+
+// An outcome of no bytes takes memory all the same: a new key with every call
+// does not keep as many as there are bytes.
+func TestIdempotency_smallOutcomesAreBounded(t *testing.T) {
+	w := settled(t, dispatch.Limits{KeepBytes: 10_000})
+	s := w.serve(99, "pay")
+	c := w.client("k")
+	const n = 50
+	for i := range n {
+		c.call("pay", key(fmt.Sprint("a key of some length, as they are ", i)))
+		s.answer(i, "")
+	}
+	c.call("pay", key(fmt.Sprint("a key of some length, as they are ", n-1)))
+	c.call("pay", key(fmt.Sprint("a key of some length, as they are ", 0))) // pushed out: runs again
+	if got := len(s.calls); got != n+1 {
+		t.Errorf("%d calls have run", got)
+	}
 }

@@ -130,7 +130,7 @@ func (d *Dispatcher) Calls(f CallFilter) []CallInfo {
 	d.eachCallLocked(func(c *call) {
 		info := CallInfo{
 			Session: c.origin.Session, Number: c.origin.Number, Key: c.client.key, Method: c.method.info.Name,
-			State: c.state.String(), Attempt: int(c.attempts), Age: (now - c.submitted).duration(), Size: len(c.body),
+			State: c.state.String(), Attempt: int(c.attempts), Age: (now - c.submitted).duration(), Size: len(c.body.Bytes),
 		}
 		if c.assigned != nil {
 			info.Worker = c.assigned.worker.id

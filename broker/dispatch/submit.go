@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
-// Request is a call as a client makes it. Submit copies what it keeps.
+// Request is a call as a client makes it. Submit copies what it keeps, but for
+// what it can share.
 type Request struct {
 	Number     uint64 // ascending in a session; 0 in a plain one, which numbers its calls itself
 	Tag        []byte // handed back with the outcome; may be nil
 	Method     []byte
-	Body       []byte        // msgpack args and kwargs
-	Timeout    time.Duration // 0 = none
+	Body       []byte         // msgpack args and kwargs
+	Memory     *buffer.Buffer // what Body lies in, if it is constant from now on and may be shared; else nil
+	Timeout    time.Duration  // 0 = none
 	Priority   message.Priority
 	Key        []byte // idempotency key; empty = none
 	Idempotent bool
@@ -133,8 +136,8 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 		c.deadline = now.add(r.Timeout)
 	}
 	c.window, c.follows = message.StreamWindow, true
-	c.body = d.buffers.copy(r.Body)
-	d.chargeLocked(c, int64(len(c.body)))
+	c.body = d.keepLocked(r.Body, r.Memory)
+	d.chargeLocked(c, int64(len(r.Body)))
 	m.calls++
 	s.live.push(c)
 	if s.resumable {
@@ -170,7 +173,7 @@ func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *mess
 	c := d.newCallLocked()
 	d.ownLocked(c, s, number, r)
 	d.scratch = e.Append(d.scratch[:0])
-	d.deliverLocked(c, message.KindError, d.scratch)
+	d.deliverLocked(c, message.KindError, d.scratch, nil)
 	if s.outbox.len > 2*d.limits.CallsPerKey {
 		s.sink.Close(errTakesNothing)
 		s.sink = nil

@@ -58,8 +58,8 @@ func TestTampering_records(t *testing.T) {
 		wire []byte
 		from outcome
 	}{
-		"from client": {seal(c.Sealer, 0, "payload"), s},
-		"from server": {seal(s.Sealer, 0, "payload"), c},
+		"from client": {seal(t, c.Sealer, 0, "payload"), s},
+		"from server": {seal(t, s.Sealer, 0, "payload"), c},
 	} {
 		pristine := *dir.from.Opener.(*opener)
 		for i := range dir.wire {
@@ -80,7 +80,7 @@ func TestTampering_records(t *testing.T) {
 
 func TestOpener_failsForGood(t *testing.T) {
 	c, s := established(t)
-	good := seal(c.Sealer, 0, "x")
+	good := seal(t, c.Sealer, 0, "x")
 	bad := slices.Clone(good)
 	bad[len(bad)-1] ^= 1
 	if _, _, err := open(t, s.Opener, bad); !errors.Is(err, errBox) {
@@ -97,7 +97,7 @@ func TestOpener_failsForGood(t *testing.T) {
 func TestOpener_lengths(t *testing.T) {
 	c, s := established(t)
 	pristine := *s.Opener.(*opener)
-	wire := seal(c.Sealer, 0, "")[2:]
+	wire := seal(t, c.Sealer, 0, "")[2:]
 	for n := range wire {
 		o := pristine
 		if _, _, err := o.Open(nil, 0, wire[:n:n]); err == nil {
@@ -148,7 +148,7 @@ func TestRecord_allocatesNothing(t *testing.T) {
 			head = longHeader
 		}
 		n := testing.AllocsPerRun(50, func() {
-			wire = c.Sealer.Seal(wire[:0], 0, plain)
+			wire, _ = c.Sealer.Seal(wire[:0], 0, plain)
 			if _, _, err := s.Opener.Open(room, 0, wire[head:]); err != nil {
 				t.Fatal(err)
 			}

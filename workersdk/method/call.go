@@ -124,6 +124,7 @@ func (m *Method) Call(ctx context.Context, body []byte, emit Emit, dst []byte, l
 		err = e.fits(0)
 	}
 	result = e.b
+	m.noteSize(len(result))
 	m.release(f) // not after a panic: who knows what still uses it
 	if err != nil {
 		return dst, m.unsent(err, limit)
