@@ -28,7 +28,8 @@ type Config = config.Config
 // copies of worker files) and writes that back.
 func Load(path string) (*Config, error) { return config.Load(path) }
 
-// Broker is one running broker. New opens its endpoints, Run serves them.
+// Broker is one broker. New opens its endpoints and Run serves them, once, until
+// its context ends; Close lets go of them if Run is not called.
 type Broker struct {
 	// Static after New.
 	config     *Config
@@ -45,6 +46,7 @@ type Broker struct {
 	setLevel   func(mode string) error // nil: the logger's level is the caller's
 
 	links links
+	begun atomic.Bool // by Run or Close, whichever is first: the endpoints are its to close
 
 	reloading sync.Mutex
 	applied   atomic.Pointer[Config] // in force as far as it can change live; set while reloading
@@ -64,7 +66,8 @@ func WithLevel(set func(mode string) error) Option {
 }
 
 // New checks cfg, loads the keys and opens both endpoints. The broker serves
-// nobody before Run. Its errors name what is missing and the remedy.
+// nobody before Run, and whoever does not call that calls Close. Its errors name
+// what is missing and the remedy.
 func New(cfg *Config, opts ...Option) (*Broker, error) {
 	if err := cfg.Verify(); err != nil {
 		return nil, err
@@ -162,6 +165,18 @@ func (b *Broker) listen(addr string, key curve.SecretKey, limits zmtp.ListenLimi
 	return listener, nil
 }
 
+// Close lets go of what New has opened, for a broker that is not run after all:
+// Run fails from then on. It does nothing to a broker that runs or has run; the
+// end of its context ends that.
+func (b *Broker) Close() {
+	if b.begun.CompareAndSwap(false, true) {
+		b.close()
+	}
+}
+
+// errBegun is what Run returns the second time, and after Close.
+var errBegun = errors.New("the broker was run or closed before: make another by broker.New")
+
 // close ends what New has opened and Run does not serve.
 func (b *Broker) close() {
 	for _, l := range []*zmtp.Listener{b.frontend, b.backend} {
@@ -187,9 +202,12 @@ const tick = 10 * time.Millisecond
 
 // Run serves until ctx ends, then drains: it takes no new call, lets what runs
 // finish for the drain timeout, stops its workers and closes all links. It
-// returns when every goroutine and child process of the broker has ended. Run
-// must be called exactly once.
+// returns when every goroutine and child process of the broker has ended. A
+// second Run fails, as one after Close does.
 func (b *Broker) Run(ctx context.Context) error {
+	if !b.begun.CompareAndSwap(false, true) {
+		return errBegun
+	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	defer func() {

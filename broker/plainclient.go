@@ -140,6 +140,9 @@ func (c *plainClient) Outcome(o *dispatch.Outcome) { c.reply(o.Tag, o.Kind, o.Bo
 // Part implements dispatch.ClientSink. A plain client asks for no streams.
 func (c *plainClient) Part(uint64, []byte, uint64, []byte) {}
 
+// Attempt implements dispatch.ClientSink.
+func (c *plainClient) Attempt(uint64, uint8) {}
+
 // Progress implements dispatch.ClientSink.
 func (c *plainClient) Progress(uint64, []byte, []byte) {}
 

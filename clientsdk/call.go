@@ -38,6 +38,7 @@ type call struct {
 	sent       bool          // appended to the present link, or held by its broker
 	offset     uint64        // where in the present link's stream
 	handed     bool          // a lost link had handed it to the kernel
+	attempt    uint8         // that a worker has it in, as a broker said last; 0 = none or the first
 	overdue    bool          // the deadline is over; the broker has a last moment to say so
 	prev, next *call         // in session.waiting
 	placed     chan struct{} // of a future that had to wait: closed when it flies
@@ -93,6 +94,7 @@ func (c *call) envelope(timeout time.Duration) message.Envelope {
 		Flags:    c.flags,
 		ID:       c.number,
 		Timeout:  timeout,
+		Attempt:  c.attempt,
 		Priority: c.priority,
 		Method:   c.buf.Bytes[:c.methodEnd],
 		Key:      c.buf.Bytes[c.methodEnd:c.keyEnd],

@@ -38,7 +38,7 @@ var (
 	ErrShuttingDown      = message.ErrShuttingDown      // broker, worker or this client is leaving
 	ErrInternal          = message.ErrInternal          // a defect; the log of the other side has more
 	ErrIdempotencyClash  = message.ErrIdempotencyClash  // the idempotency key was used with other arguments
-	ErrMethodQuarantined = message.ErrMethodQuarantined // the call lost max_attempts workers
+	ErrMethodQuarantined = message.ErrMethodQuarantined // the call seems to kill its workers, and is not tried again
 )
 
 // NotExecuted reports whether err says that the method never ran, so that

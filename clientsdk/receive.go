@@ -100,6 +100,10 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 		if c := s.calls[e.ID]; c != nil && c.inbox != nil {
 			return c.inbox.add(e)
 		}
+	case message.KindAttempt:
+		if c := s.calls[e.ID]; c != nil {
+			c.attempt = uint8(min(e.Sequence, 255))
+		}
 	case message.KindAttached:
 		return fmt.Errorf("%w: a second ATTACHED came", zmtp.ErrProtocol)
 	}

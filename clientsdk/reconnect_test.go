@@ -99,6 +99,26 @@ func TestRestart_resubmitsInOrderUnderTheSameNumbers(t *testing.T) {
 	b.WaitAcked() // counts began anew
 }
 
+// The next broker is told how often a call was tried.
+func TestRestart_tellsTheAttempt(t *testing.T) {
+	b := startBroker(t, &brokertest.Broker{})
+	c := dialBroker(t, b)
+	for range 2 {
+		c.Go(t.Context(), "hang")
+	}
+	b.WaitFor(message.KindCall, 2)
+	b.Send(&message.Envelope{Kind: message.KindAttempt, ID: 2, Sequence: 2})
+	b.Send(&message.Envelope{Kind: message.KindAttempt, ID: 99, Sequence: 2}) // it has ended meanwhile
+	mustCall(t, c, 3, "add", 1, 2)                                            // the client has read what came before
+	b.Restart()
+	b.WaitFor(message.KindCall, 5)
+	for i, want := range []uint8{0, 2} {
+		if e := b.Seen(message.KindCall)[3+i]; e.Attempt != want || e.Flags&message.FlagResubmit == 0 {
+			t.Errorf("call %d came again as attempt %d with flags %b, want %d and RESUBMIT", e.ID, e.Attempt, e.Flags, want)
+		}
+	}
+}
+
 // A call that no link has handed to the kernel has surely not been seen.
 func TestRestart_doesNotMarkWhatWasNeverHandedOver(t *testing.T) {
 	b := startBroker(t, &brokertest.Broker{})

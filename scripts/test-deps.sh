@@ -18,8 +18,9 @@ need() { # peer package check...
 }
 need pyzmq python3-zmq /usr/bin/python3 -c 'import zmq'
 need pyzmq python3-msgpack /usr/bin/python3 -c 'import msgpack'
+need czmq gcc command -v gcc
 need czmq pkg-config command -v pkg-config
-need czmq libczmq-dev pkg-config --exists libczmq libsodium
+need czmq libczmq-dev pkg-config --exists libczmq libsodium libzmq
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -q || true

@@ -37,7 +37,8 @@ type connection struct {
 
 	// Owned by the read loop.
 	registered bool
-	busy       int // what REGISTER said
+	busy       int     // what REGISTER said
+	accepted   []*call // of the message being read, not admitted yet
 
 	drained bool // DRAIN came: no CALL will. Guarded by Worker.mu
 }
@@ -132,15 +133,22 @@ func (k *connection) receive(m *zmtp.Message) error {
 		if rest, err = e.Next(rest); err != nil {
 			return err
 		}
-		if err := k.take(&e, memory, now); err != nil {
+		if e.Kind == message.KindCall && k.registered {
+			k.accept(&e, memory, now)
+			continue
+		}
+		if err := k.admit(); err != nil { // what comes may be about a call before it
+			return err
+		}
+		if err := k.take(&e); err != nil {
 			return err
 		}
 	}
-	return nil
+	return k.admit()
 }
 
-// take obeys one envelope, which lies in memory if that is not nil. Unknown kinds are ignored: a later broker may send some.
-func (k *connection) take(e *message.Envelope, memory *buffer.Buffer, now time.Time) error {
+// take obeys one envelope other than a CALL. Unknown kinds are ignored: a later broker may send some.
+func (k *connection) take(e *message.Envelope) error {
 	w := k.worker
 	if !k.registered && e.Kind != message.KindRegistered && e.Kind != message.KindBye {
 		return fmt.Errorf("%w: %v came before REGISTERED", zmtp.ErrProtocol, e.Kind)
@@ -148,8 +156,6 @@ func (k *connection) take(e *message.Envelope, memory *buffer.Buffer, now time.T
 	switch e.Kind {
 	case message.KindRegistered:
 		return k.attach(e)
-	case message.KindCall:
-		return w.accept(k, e, memory, now)
 	case message.KindBye:
 		return message.ParseError(e.Body)
 	}
@@ -187,40 +193,6 @@ func (w *Worker) findLocked(e *message.Envelope) *call {
 		return w.claimed[e.Origin]
 	}
 	return w.calls[e.ID]
-}
-
-// accept takes one CALL.
-func (w *Worker) accept(k *connection, e *message.Envelope, memory *buffer.Buffer, now time.Time) error {
-	c := calls.Get().(*call)
-	c.worker, c.method, c.token, c.attempt = w, w.table.Lookup(e.Method), e.ID, int(max(e.Attempt, 1))
-	c.known, c.origin = e.Flags&message.FlagOrigin != 0, e.Origin
-	if e.Timeout > 0 {
-		c.deadline = now.Add(e.Timeout)
-	}
-	var refusal *message.Error
-	if c.method == nil {
-		refusal = w.table.NoSuch(e.Method)
-	} else if e.Flags&message.FlagStream != 0 && c.method.Info().Stream {
-		c.stream, c.flow = true, newFlow()
-	}
-	w.mu.Lock()
-	c.limit = w.resultLimit
-	if w.calls[c.token] != nil || len(w.calls)+len(w.claimed) >= w.cfg.Concurrency {
-		w.mu.Unlock()
-		return fmt.Errorf("%w: a CALL repeats a token or exceeds the concurrency of %d", zmtp.ErrProtocol, w.cfg.Concurrency)
-	}
-	w.calls[c.token] = c
-	if w.draining {
-		refusal = errDraining
-	}
-	w.mu.Unlock()
-	if refusal != nil {
-		w.finish(c, buffer.Get(0), refusal)
-		return nil
-	}
-	c.body = buffer.Keep(e.Body, memory)
-	w.pool.submit(c)
-	return nil
 }
 
 // beat keeps the link alive and ends it when the broker is silent, however

@@ -15,11 +15,12 @@ const (
 
 // outcome is what a call ended in.
 type outcome struct {
-	kind   message.Kind
-	known  bool // origin is set
-	origin message.Origin
-	body   *buffer.Buffer // nil when it was forgotten
-	stream *call          // whose items the client may not have seen; nil = there are none
+	kind    message.Kind
+	known   bool // origin is set
+	origin  message.Origin
+	attempt int
+	body    *buffer.Buffer // nil when it was forgotten
+	stream  *call          // whose items the client may not have seen; nil = there are none
 }
 
 // size is what o holds, in bytes.
@@ -139,12 +140,9 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 		return
 	}
 	c.running = false
-	o := outcome{kind: kind, known: c.known, origin: c.origin, body: result}
+	o := outcome{kind: kind, known: c.known, origin: c.origin, attempt: c.attempt, body: result}
 	if f := c.flow; f != nil {
-		switch {
-		case f.lossy:
-			o.known = false
-		case len(f.parts) > 0:
+		if len(f.parts) > 0 {
 			o.stream = c
 		}
 		if f.paused && c.cause == nil {

@@ -95,7 +95,7 @@ func (w *Worker) fenceLocked() {
 func (w *Worker) claimLocked(k *connection) {
 	told, streams := w.kept.move()
 	for _, o := range told {
-		k.appendBody(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin}, o.body)
+		k.appendBody(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, ID: uint64(o.attempt)}, o.body)
 	}
 	open := w.openLocked()
 	for _, o := range streams {
@@ -104,11 +104,10 @@ func (w *Worker) claimLocked(k *connection) {
 	}
 	clear(w.claimed)
 	for _, c := range open {
-		// A cancelled call has nobody who asks for it, and items of a stream
-		// that were given up cannot be sent again.
+		// A cancelled call has nobody who asks for it.
 		delete(w.calls, c.token)
 		twice := w.claimed[c.origin] != nil
-		if !c.known || twice || c.cause != nil || c.flow != nil && c.flow.lossy {
+		if !c.known || twice || c.cause != nil {
 			w.strayLocked(c, errOrphaned)
 			continue
 		}

@@ -184,8 +184,8 @@ type Limits struct {
 
 // Dispatch is section [dispatch]: how calls are handed to workers.
 type Dispatch struct {
-	// MaxAttempts bounds how often an idempotent call is handed to a worker.
-	// Default: 3.
+	// MaxAttempts bounds how often an idempotent call is handed to a worker. The
+	// last time it has one for itself. Default: 3.
 	MaxAttempts int `ini:"max_attempts" default:"3" max:"255" live:"yes"`
 
 	// Beat is the interval of liveness signs; a peer silent for three is dead.

@@ -88,7 +88,8 @@ func (d *Dispatcher) passOnLocked(c *call) {
 	next := r.joined[0]
 	r.joined[0] = c
 	r.holder = next
-	next.attempts, next.rank, next.fair, next.follows = c.attempts, c.rank, c.fair, false
+	next.attempts, next.crashed, next.suspect = c.attempts, c.crashed, c.suspect
+	next.rank, next.fair, next.follows = c.rank, c.fair, false
 	next.state, c.state = c.state, joined
 	if next.state == running {
 		next.assigned, c.assigned = c.assigned, nil

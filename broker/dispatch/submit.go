@@ -21,7 +21,8 @@ type Request struct {
 	Key        []byte // idempotency key; empty = none
 	Idempotent bool
 	Stream     bool
-	Resubmit   bool // the call may have been handed to another broker before
+	Resubmit   bool  // the call may have been handed to another broker before
+	Attempt    uint8 // of a resubmitted call, the last one that the client was told of; 0 = none
 }
 
 // Submit takes a call. Its outcome, also a refusal, goes to the session's sink.
@@ -59,7 +60,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 	case known != nil:
 		d.joinLocked(c, known)
 	case r.Resubmit:
-		d.reclaimLocked(c, now)
+		d.reclaimLocked(c, r.Attempt, now)
 	default:
 		d.admitLocked(c, now)
 	}
@@ -122,7 +123,7 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	if r.Timeout > 0 {
 		c.deadline = now.add(r.Timeout)
 	}
-	c.window, c.follows = StreamWindow, true
+	c.window, c.follows = message.StreamWindow, true
 	c.body = d.keepLocked(r.Body, r.Memory)
 	d.chargeLocked(c, int64(len(r.Body)))
 	m.calls++
