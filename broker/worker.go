@@ -58,7 +58,7 @@ func (w *worker) receive(m *zmtp.Message) error {
 			w.worker.Part(ref, e.Sequence, e.Body)
 		case message.KindProgress:
 			if e.Flags&message.FlagClaim != 0 {
-				w.worker.Claim(e.Origin, ref.Attempt)
+				w.worker.Claim(e.Origin, ref.Attempt, e.Flags&message.FlagEnded != 0)
 			} else {
 				w.worker.Progress(ref, e.Body)
 			}

@@ -99,16 +99,6 @@ func (k *kept) move() (told, streams []outcome) {
 	return told, streams
 }
 
-// streams counts the outcomes that move returns apart.
-func (k *kept) streams() (n int) {
-	for i := range k.list {
-		if k.list[i].stream != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // finish ends c: failure, or the value in result, goes to the broker. result
 // is given away.
 func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) {
@@ -147,6 +137,10 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 		}
 		if f.paused && c.cause == nil {
 			c.held = &o // goes behind the items, once the broker wants them
+			w.ended++
+			if w.conn != nil {
+				w.conn.claim(c)
+			}
 			return
 		}
 	}
@@ -155,8 +149,8 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 
 // tellLocked ends c with its outcome.
 func (w *Worker) tellLocked(c *call, o outcome) {
-	c.held = nil
 	w.removeLocked(c)
+	c.held = nil
 	w.kept.add(o)
 	if w.conn != nil {
 		e := c.head(o.kind)
@@ -179,6 +173,9 @@ func (w *Worker) stopLocked(c *call, cause *message.Error) {
 
 func (w *Worker) removeLocked(c *call) {
 	if c.claimed {
+		if c.held != nil {
+			w.ended--
+		}
 		delete(w.claimed, c.origin)
 	} else {
 		delete(w.calls, c.token)

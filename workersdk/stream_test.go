@@ -111,14 +111,16 @@ func TestWorker_streamThatRunsAgain(t *testing.T) {
 	p.want(message.KindResult, 1)
 }
 
-// A stream that has ended is told to another broker like one that runs: its
-// outcome means nothing without the items that the client has not seen.
+// A stream that has ended is told to another broker like one that runs, except
+// that it takes no slot: its outcome means nothing without the items that the
+// client has not seen.
 func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		leakCheck(t)
 		b := newScripted(t, "127.0.0.1:0", 1, nil)
 		b.mute = true
-		w := start(t, b, newLab(), nil)
+		l := newLab()
+		w := start(t, b, l, nil)
 		p := b.worker()
 		p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 16)
 		for range 16 {
@@ -135,18 +137,23 @@ func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
 		b.kill()
 		b = newScripted(t, b.addr, 2, nil)
 		p = b.worker()
-		if p.register.Busy != 1 {
-			t.Errorf("got busy %d, want 1", p.register.Busy)
+		if busy := p.register.Busy; busy == 1 != late {
+			t.Errorf("got busy %d", busy)
 		}
-		p.claims(1)
+		p.claims(1, !late)
 		if late {
+			p.want(message.KindCapacity, 4)
 			w.finish(o.stream, o.body, nil)
+			p.claims(1, true)
 		}
 		b.kill() // before the caller has asked: the next broker is told as well
 		b = newScripted(t, b.addr, 3, nil)
 		p = b.worker()
-		p.claims(1)
-		p.want(message.KindCapacity, 4)
+		p.claims(1, true)
+		for token := range uint64(4) { // it takes no slot
+			p.call(10+token, "gate", "x")
+			receive(t, l.entered, "the method")
+		}
 		p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 16})
 		for i := range uint64(16) {
 			if e := p.next(); e.Kind != message.KindPart || e.Sequence != i || e.Origin != origin(1) {
@@ -156,8 +163,12 @@ func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
 		if e := p.next(); e.Kind != message.KindResult || e.Origin != origin(1) {
 			t.Fatalf("got %v %q", e.Kind, e.Body)
 		}
-		p.call(2, "add", 1, 1)
-		p.result(2)
+		w.mu.Lock()
+		if w.ended != 0 || w.busyLocked() != 4 {
+			t.Errorf("%d ended calls, %d run", w.ended, w.busyLocked())
+		}
+		w.mu.Unlock()
+		close(l.open)
 	}
 }
 
@@ -176,15 +187,14 @@ func TestWorker_endedStreamThatNobodyAsksFor(t *testing.T) {
 	b.kill()
 	b = newScripted(t, b.addr, 2, nil)
 	p = b.worker()
-	p.claims(1)
-	p.want(message.KindCapacity, 4)
+	p.claims(1, true)
 	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(1)})
 	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(1) {
 		t.Fatalf("got %v", e.Kind)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n := len(w.claimed) + w.strays; n != 0 {
+	if n := len(w.claimed) + w.strays + w.ended; n != 0 {
 		t.Errorf("%d slots are taken by nothing", n)
 	}
 }
@@ -202,7 +212,7 @@ func TestWorker_claimedStreamThatNobodyAsksFor(t *testing.T) {
 	b.kill()
 	b = newScripted(t, b.addr, 2, nil)
 	p = b.worker()
-	p.claims(1)
+	p.claims(1, false)
 	p.want(message.KindCapacity, 4)
 	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(1)})
 	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(1) {
@@ -210,11 +220,14 @@ func TestWorker_claimedStreamThatNobodyAsksFor(t *testing.T) {
 	}
 }
 
-// claims waits for the claim of a call.
-func (p *peer) claims(number uint64) {
+// claims waits for the claim of a call, which takes a slot unless it has ended.
+func (p *peer) claims(number uint64, ended bool) {
 	p.t.Helper()
-	e := p.next()
-	if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim || e.Origin != origin(number) {
-		p.t.Fatalf("got %v of %v, want the claim of %d", e.Kind, e.Origin, number)
+	want := message.FlagOrigin | message.FlagClaim
+	if ended {
+		want |= message.FlagEnded
+	}
+	if e := p.next(); e.Kind != message.KindProgress || e.Flags != want || e.Origin != origin(number) {
+		p.t.Fatalf("got %v of %v with flags %b, want the claim of %d", e.Kind, e.Origin, e.Flags, number)
 	}
 }

@@ -84,8 +84,11 @@ func (d *Dispatcher) readLocked(kind message.Kind, body []byte, memory *buffer.B
 
 // ofAllLocked returns the answer of a call's last attempt as that of all. One
 // that says that it did not run speaks for itself only: an earlier one may have.
-func (d *Dispatcher) ofAllLocked(o *answer, attempts uint8) *answer {
-	if o.ran == message.NotExecuted && attempts != 1 { // 0 = the worker does not say
+// shutting_down is here that of a worker that cannot hand back: only this broker
+// may say to a client that another one may run the call.
+func (d *Dispatcher) ofAllLocked(c *call, o *answer, attempts uint8) *answer {
+	last := attempts == 1 && (o.code != message.ShuttingDown || c.session == nil) // 0 = the worker does not say
+	if o.ran == message.NotExecuted && !last {
 		d.scratch = message.ParseError(o.body).WithExecution(message.MaybeExecuted).Append(d.scratch[:0])
 		o.body, o.ran = d.scratch, message.MaybeExecuted
 	}
@@ -129,7 +132,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 		d.endLocked(c, o)
 	default:
 		w.failed++
-		d.endLocked(c, d.ofAllLocked(o, c.attempts))
+		d.endLocked(c, d.ofAllLocked(c, o, c.attempts))
 	}
 	w.vacateLocked(a)
 	if back {

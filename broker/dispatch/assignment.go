@@ -14,6 +14,7 @@ type assignment struct {
 	fence   uint32 // random; 0 = free
 	claimed bool   // known by its origin, from before the start: never handed over by us
 	attempt uint8  // of a claimed call, as its worker says; 0 = it does not
+	ended   bool   // of a claimed call: it takes no slot
 	alone   bool   // of a suspect: the worker gets no other call until it has answered
 	worker  *Worker
 	call    *call // nil: nobody waits for the answer any more
@@ -107,8 +108,10 @@ func (w *Worker) vacateLocked(a *assignment) {
 		w.pool.alone--
 	}
 	w.d.wheel.stop(&a.timer)
+	if !a.ended {
+		w.busy--
+	}
 	w.d.assignments.release(a)
-	w.busy--
 }
 
 // abandonLocked tells the worker that nobody waits for the answer any more.

@@ -163,7 +163,9 @@ func (a *audit) assignment(slot *assignment) {
 func (a *audit) worker(w *Worker) {
 	n, alone := 0, 0
 	for slot := w.held; slot != nil; slot = slot.next {
-		n++
+		if !slot.ended {
+			n++
+		}
 		if slot.alone {
 			alone++
 		}

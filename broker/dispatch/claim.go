@@ -22,21 +22,37 @@ const maxClaims = 2 * message.MaxConcurrency
 
 // Claim says that the worker still runs a call that an earlier broker gave it,
 // in that attempt; 0 = it does not say. It takes one of the slots that REGISTER
-// announced as busy.
-func (w *Worker) Claim(o message.Origin, attempt uint8) {
+// announced as busy, unless the call has ended: then the worker holds only what
+// its caller has not got. A second Claim of a call can say that it has ended.
+func (w *Worker) Claim(o message.Origin, attempt uint8, ended bool) {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w.gone || w.plain || w.claimed[o] != nil || len(w.claimed) >= maxClaims {
+	if w.gone || w.plain {
+		return
+	}
+	if a := w.claimed[o]; a != nil {
+		if ended && !a.ended {
+			a.ended = true
+			w.busy--
+			d.feedLocked(w)
+		}
+		return
+	}
+	if len(w.claimed) >= maxClaims {
+		w.sink.Cancel(Ref{Origin: o})
 		return
 	}
 	now := d.clock()
-	if w.reserved > 0 {
+	if w.reserved > 0 && !ended {
 		w.reserved--
 		w.busy--
 	}
 	a := w.occupyLocked(now)
-	a.claimed, a.origin, a.attempt = true, o, attempt
+	a.claimed, a.origin, a.attempt, a.ended = true, o, attempt, ended
+	if ended {
+		w.busy--
+	}
 	if w.claimed == nil {
 		w.claimed = make(map[message.Origin]*assignment)
 	}
@@ -92,7 +108,7 @@ func (d *Dispatcher) reclaimLocked(c *call, known uint8, now instant) {
 			return
 		}
 		d.stats.Reclaimed++
-		d.endLocked(c, d.ofAllLocked(&k.outcome.answer, k.attempt))
+		d.endLocked(c, d.ofAllLocked(c, &k.outcome.answer, k.attempt))
 	case k != nil && c.method.member(k.running.worker.pool) != nil:
 		delete(d.claims, c.origin)
 		d.bindLocked(c, k.running, now)
@@ -136,7 +152,7 @@ func (d *Dispatcher) unaskedLocked(w *Worker, ref Ref, o *answer) {
 		d.takeBackLocked(c, ref.Attempt, d.clock())
 	case c != nil && c.method.member(w.pool) != nil:
 		d.stats.Reclaimed++
-		d.endLocked(c, d.ofAllLocked(o, ref.Attempt))
+		d.endLocked(c, d.ofAllLocked(c, o, ref.Attempt))
 	case d.claims[origin] == nil:
 		d.keepClaimLocked(origin, ref.Attempt, o)
 	default:

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func restart(t *testing.T, limits dispatch.Limits) (*world, *client, func(n uint
 
 func (s *worker) claim(o message.Origin) {
 	s.w.t.Helper()
-	s.worker.Claim(o, 1)
+	s.worker.Claim(o, 1, false)
 	s.w.check()
 }
 
@@ -209,11 +210,11 @@ func TestClaim_attemptsGoOn(t *testing.T) {
 			w, c, origin := restart(t, dispatch.Limits{})
 			s := w.serve(4, "safe*")
 			if workerFirst {
-				s.worker.Claim(origin(1), 2)
+				s.worker.Claim(origin(1), 2, false)
 			}
 			c.call("safe", resubmit) // was away when the second attempt was made
 			if !workerFirst {
-				s.worker.Claim(origin(1), 2)
+				s.worker.Claim(origin(1), 2, false)
 			}
 			w.check()
 			if len(c.sink.attempts) != 1 || c.sink.attempts[0] != "1/2" {
@@ -263,13 +264,49 @@ func TestClaim_byTheWrongPeer(t *testing.T) {
 	thief.got("1:connection_lost/maybe")
 }
 
+// A claimed stream that has ended takes no slot; one that ends while it is
+// claimed gives its slot back.
+func TestClaim_endedStreams(t *testing.T) {
+	w, c, origin := restart(t, dispatch.Limits{})
+	s := w.register(&message.Register{Worker: "w", Concurrency: 2, Busy: 1, Methods: []message.Method{{Name: "count"}}})
+	for n := range uint64(20) {
+		s.worker.Claim(origin(n+1), 1, true)
+		w.check()
+	}
+	s.worker.Claim(origin(21), 1, false)
+	c.call("count", number(3), stream, resubmit)
+	c.call("count", number(30))
+	c.call("count")
+	c.call("count")
+	s.has("30/1") // 21 runs
+	s.worker.Claim(origin(21), 1, true)
+	w.check()
+	s.worker.Claim(origin(21), 1, true) // once is enough
+	w.check()
+	s.has("30/1", "31/1")
+
+	if want := []string{"grant 3 16"}; !slices.Equal(s.sent, want) {
+		t.Fatalf("sent %q, want %q", s.sent, want)
+	}
+	s.answerOrigin(origin(3), "end")
+	s.answer(0, "x")
+	s.has("30/1", "31/1", "32/1")
+	s.sent = nil
+	w.pass(6 * time.Second)
+	cancels := slices.DeleteFunc(s.sent, func(m string) bool { return m == "ack 2" })
+	if len(cancels) != 20 { // 3 was asked for
+		t.Fatalf("of 20 claims that nobody asked for %d were cancelled: %q", len(cancels), s.sent)
+	}
+	s.lose()
+}
+
 // A worker that claims without end takes no memory without end.
 func TestClaim_isBounded(t *testing.T) {
 	w, _, origin := restart(t, dispatch.Limits{})
 	s := w.register(&message.Register{Worker: "w", Concurrency: 1, Methods: []message.Method{{Name: "echo"}}})
 	const most = 2 * message.MaxConcurrency
 	for n := range most + 100 {
-		s.worker.Claim(origin(uint64(n+1)), 0)
+		s.worker.Claim(origin(uint64(n+1)), 0, false)
 	}
 	if busy := w.d.Workers()[0].Busy; busy != most {
 		t.Errorf("it has %d claims, not %d", busy, most)

@@ -69,6 +69,10 @@ func (d *Dispatcher) joinLocked(c *call, known *record) {
 		return
 	}
 	d.armLocked(c, d.clock())
+	if orphan := known.holder; orphan.session == nil { // c takes its place, so that it can run again
+		d.passOnLocked(orphan)
+		d.failLocked(orphan, errCancelled)
+	}
 }
 
 // leave takes a joined call out.

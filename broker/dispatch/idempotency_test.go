@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/wire/message"
 )
 
 func TestIdempotency_sameKeyTwice(t *testing.T) {
@@ -104,6 +105,27 @@ func TestIdempotency_storedOutcomesAreBounded(t *testing.T) {
 	c.call("pay", key("b"))
 	c.call("pay", key("a")) // pushed out: runs again
 	s.has("1/1", "2/1", "4/1")
+}
+
+// The caller of a running call is gone, and another one asks for the same: the
+// call is his from then on, and runs again for him if it must.
+func TestIdempotency_orphanIsTakenOver(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "pay")
+	first, second := w.client("k"), w.client("k")
+	first.call("pay", key("a"))
+	first.session.Close(first.sink)
+	w.check()
+	second.call("pay", key("a"))
+	w.check()
+	if st := w.d.Stats(); st.Orphaned != 1 || st.Running != 1 || st.Queued != 0 {
+		t.Fatalf("%+v", st)
+	}
+	s.fail(0, message.ShuttingDown)
+	s = w.serve(1, "pay")
+	s.has("1/1")
+	s.answer(0, "x")
+	second.got("1=x")
 }
 
 // An outcome of no bytes takes memory all the same: a new key with every call

@@ -375,7 +375,7 @@ func (m *model) restartBroker(t *rapid.T) {
 			}
 			for _, s := range append([]*modelSlot(nil), w.slots...) {
 				if s.ref.Token == 0 {
-					w.w.Claim(s.ref.Origin, s.attempt)
+					w.w.Claim(s.ref.Origin, s.attempt, false)
 				}
 			}
 		}

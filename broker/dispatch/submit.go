@@ -48,6 +48,13 @@ func (s *Session) Submit(r *Request) *message.Error {
 		return message.Errorf(message.Malformed, "call number %d does not follow %d", number, s.last)
 	}
 	s.last = number
+	if r.Resubmit && d.closedLocked(r) {
+		// No answer: the next broker, which the client asks after our BYE, may know
+		// more than that this one did not run it.
+		d.refused[message.ShuttingDown]++
+		d.stats.Refused++
+		return nil
+	}
 	s.returning = s.returning || r.Resubmit
 	now := d.clock()
 	m, known, e := d.doorLocked(s, r, now)
@@ -71,7 +78,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 // record of the idempotency key if another call holds it.
 func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *record, *message.Error) {
 	switch {
-	case d.drained || d.draining && !bytes.HasPrefix(r.Method, []byte(message.ReservedPrefix)):
+	case d.closedLocked(r):
 		return nil, nil, errShuttingDown
 	case len(r.Body) > d.limits.MaxMessage:
 		return nil, nil, message.Errorf(message.TooLarge,
@@ -89,6 +96,11 @@ func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *
 		d.tidyLocked(m)
 	}
 	return m, known, e
+}
+
+// closedLocked reports whether the broker stops and takes no such call any more.
+func (d *Dispatcher) closedLocked(r *Request) bool {
+	return d.drained || d.draining && !bytes.HasPrefix(r.Method, []byte(message.ReservedPrefix))
 }
 
 // roomLocked refuses what would exceed a limit.

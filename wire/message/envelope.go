@@ -55,6 +55,7 @@ const (
 	FlagResubmit   Flags = 1 << 2 // CALL: may have been handed over earlier, by another link or broker
 	FlagOrigin     Flags = 1 << 3 // CALL, CANCEL, RESULT, ERROR, PART, PROGRESS: an Origin follows the header
 	FlagClaim      Flags = 1 << 4 // PROGRESS with FlagOrigin: "I still run this call", sent after REGISTER
+	FlagEnded      Flags = 1 << 5 // PROGRESS with FlagClaim: the call has ended, its items are to be had, it takes no slot
 )
 
 // HeaderSize is the length of the fixed part of every envelope, size field included.
