@@ -53,6 +53,7 @@ func (c *client) receive(m *zmtp.Message) error {
 			if _, _, malformed := message.SplitBody(e.Body); malformed != nil {
 				return malformed // here and not at a worker that did no wrong
 			}
+			c.broker.audit.command(&c.who, e.Method, e.Body)
 			err = breach(c.session.Submit(&dispatch.Request{
 				Number:     e.ID,
 				Method:     e.Method,
@@ -63,6 +64,7 @@ func (c *client) receive(m *zmtp.Message) error {
 				Idempotent: e.Flags&message.FlagIdempotent != 0,
 				Stream:     e.Flags&message.FlagStream != 0,
 				Resubmit:   e.Flags&message.FlagResubmit != 0,
+				Attempt:    e.Attempt,
 				Key:        e.Key,
 			}))
 		case message.KindAck:
@@ -137,6 +139,11 @@ func (c *client) Outcome(o *dispatch.Outcome) {
 // Part implements dispatch.ClientSink.
 func (c *client) Part(number uint64, _ []byte, sequence uint64, body []byte) {
 	c.send(&message.Envelope{Kind: message.KindPart, ID: number, Sequence: sequence, Body: body})
+}
+
+// Attempt implements dispatch.ClientSink.
+func (c *client) Attempt(number uint64, attempt uint8) {
+	c.send(&message.Envelope{Kind: message.KindAttempt, ID: number, Sequence: uint64(attempt)})
 }
 
 // Progress implements dispatch.ClientSink.

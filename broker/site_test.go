@@ -31,6 +31,12 @@ type site struct {
 // a revoked one of former's and one of a stranger's that is not in the folder.
 func start(t testing.TB, change func(*Config)) *site {
 	t.Helper()
+	return startLogged(t, slog.NewTextHandler(io.Discard, nil), change)
+}
+
+// startLogged is start with a log.
+func startLogged(t *testing.T, log slog.Handler, change func(*Config)) *site {
+	t.Helper()
 	keys := curve.KeysetIn(t.TempDir())
 	for _, r := range []curve.Request{
 		{Name: "server", Role: curve.RoleServer}, {Name: "worker", Role: curve.RoleWorker},
@@ -55,7 +61,7 @@ func start(t testing.TB, change func(*Config)) *site {
 	if change != nil {
 		change(cfg)
 	}
-	b, err := New(cfg, WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	b, err := New(cfg, WithLogger(slog.New(log)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,4 +318,14 @@ func call(t testing.TB, number uint64, method string, arg any) message.Envelope 
 // answer is the RESULT of an assigned call.
 func answer(t testing.TB, e message.Envelope, result any) message.Envelope {
 	return message.Envelope{Kind: message.KindResult, ID: e.ID, Body: pack(t, result)}
+}
+
+// secret returns the secret key of that name.
+func (s *site) secret(name string) curve.SecretKey {
+	s.t.Helper()
+	c, err := curve.LoadCertificate(s.keys.SecretPath(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c.Secret
 }

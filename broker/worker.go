@@ -49,7 +49,7 @@ func (w *worker) receive(m *zmtp.Message) error {
 		}
 		ref := dispatch.Ref{Token: e.ID, Origin: e.Origin}
 		if e.Flags&message.FlagOrigin != 0 {
-			ref.Token = 0
+			ref.Token, ref.Attempt = 0, uint8(min(e.ID, 255))
 		}
 		switch e.Kind {
 		case message.KindResult, message.KindError:
@@ -58,7 +58,7 @@ func (w *worker) receive(m *zmtp.Message) error {
 			w.worker.Part(ref, e.Sequence, e.Body)
 		case message.KindProgress:
 			if e.Flags&message.FlagClaim != 0 {
-				w.worker.Claim(e.Origin)
+				w.worker.Claim(e.Origin, ref.Attempt, e.Flags&message.FlagEnded != 0)
 			} else {
 				w.worker.Progress(ref, e.Body)
 			}
@@ -91,6 +91,7 @@ func (w *worker) enlist(e *message.Envelope) error {
 	if w.refusal = w.register.Validate(); w.refusal == nil {
 		w.worker, w.refusal = w.broker.dispatcher.Register(w.who.worker(&w.register, w))
 	}
+	w.register.Methods = nil // which may be megabytes; the dispatcher has those that are new
 	return nil
 }
 

@@ -14,7 +14,7 @@ type state uint8
 const (
 	stateNew     state = iota
 	stateWaiting       // in session.waiting, for a place in flight
-	stateFlying        // in session.calls, for its outcome
+	stateFlying        // in session.calls, for its outcome, or held for the next broker
 	stateEnded         // reply or err is set, or about to be by the reader
 )
 
@@ -38,6 +38,8 @@ type call struct {
 	sent       bool          // appended to the present link, or held by its broker
 	offset     uint64        // where in the present link's stream
 	handed     bool          // a lost link had handed it to the kernel
+	held       bool          // the broker stops and did not take it: the next one gets it
+	attempt    uint8         // that a worker has it in, as a broker said last; 0 = none or the first
 	overdue    bool          // the deadline is over; the broker has a last moment to say so
 	prev, next *call         // in session.waiting
 	placed     chan struct{} // of a future that had to wait: closed when it flies
@@ -69,7 +71,7 @@ func (s *session) release(c *call) {
 		return // it is part of that
 	}
 	fresh := call{session: s, done: c.done}
-	if c.reply.Memory == nil {
+	if cap(c.reply.Bytes) < buffer.Large { // else it is shared, or the caller's by now
 		fresh.reply.Bytes = c.reply.Bytes[:0]
 	}
 	c.reply.Release()
@@ -93,6 +95,7 @@ func (c *call) envelope(timeout time.Duration) message.Envelope {
 		Flags:    c.flags,
 		ID:       c.number,
 		Timeout:  timeout,
+		Attempt:  c.attempt,
 		Priority: c.priority,
 		Method:   c.buf.Bytes[:c.methodEnd],
 		Key:      c.buf.Bytes[c.methodEnd:c.keyEnd],
@@ -123,6 +126,8 @@ func (c *call) expireLocked() {
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue,
 			"the deadline passed while the call waited for one of this client's %d places in flight", s.maxCalls))
 	case c.state != stateFlying:
+	case c.held:
+		s.endLocked(c, message.Errorf(message.ShuttingDown, "the broker that the call was sent to stops, and no other one took it before the deadline"))
 	case !c.sent && !c.handed && s.link != nil:
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue, "the deadline passed before the call could be sent"))
 	case !c.sent && !c.handed:

@@ -88,7 +88,9 @@ func (c *Client) Broker() BrokerInfo {
 // Call returns at the latest shortly after the deadline of ctx or the client's
 // timeout. When ctx is cancelled it tells the broker and returns at once with
 // ErrCancelled, which then is context.Canceled too. A lost connection does not
-// end a call. Errors of the call itself are *Error.
+// end a call, nor does a broker that is stopped: within its deadline the call
+// waits until that broker is back, or another address is. Errors of the call
+// itself are *Error.
 func Call[T any](ctx context.Context, c *Client, method string, args ...any) (T, error) {
 	var v T
 	err := c.call(ctx, method, args, &v)
@@ -119,7 +121,7 @@ func (c *Client) once(ctx context.Context, method string, args []any, into any) 
 	}
 	err := c.wait(ctx, k)
 	if err == nil {
-		err = decode(k.reply.Bytes, into)
+		err = k.own(into)
 	}
 	s.release(k)
 	return err

@@ -30,6 +30,7 @@ func (k *connection) take(b []byte, memory *buffer.Buffer) error {
 	err := k.parseLocked(b)
 	if err == nil {
 		s.acknowledgeLocked()
+		k.moveLocked()
 	}
 	s.promoteLocked()
 	s.mu.Unlock()
@@ -91,6 +92,9 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 		}
 		s.countLocked(message.HeaderSize + len(e.Body))
 		if c := s.calls[e.ID]; c != nil {
+			if e.Kind == message.KindError && s.holdLocked(c, e.Body) {
+				return nil
+			}
 			s.takeLocked(c)
 			k.landed = append(k.landed, landing{c, e.Kind, e.Body})
 		} else {
@@ -99,6 +103,10 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 	case message.KindPart, message.KindProgress:
 		if c := s.calls[e.ID]; c != nil && c.inbox != nil {
 			return c.inbox.add(e)
+		}
+	case message.KindAttempt:
+		if c := s.calls[e.ID]; c != nil {
+			c.attempt = uint8(min(e.Sequence, 255))
 		}
 	case message.KindAttached:
 		return fmt.Errorf("%w: a second ATTACHED came", zmtp.ErrProtocol)

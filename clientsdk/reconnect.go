@@ -50,8 +50,11 @@ func (s *session) run() {
 		case attached:
 			s.cfg.log.Warn("lost the connection to the broker", "addr", addr, "error", err)
 			everAttached, round = true, nil
-			if time.Since(began) >= steadyAfter {
-				troubles = 0
+			if stops(err) {
+				at++
+			}
+			if stops(err) && !errors.Is(err, errMoved) || time.Since(began) >= steadyAfter {
+				troubles = 0 // a broker that was stopped in order is no sign of trouble either
 			}
 			troubles++
 			if troubles == 1 {

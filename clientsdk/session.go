@@ -40,6 +40,8 @@ type session struct {
 	leaving   bool                // nothing is in flight any more; run is to end
 	number    uint64              // of the last call
 	calls     map[uint64]*call    // in flight
+	held      int                 // of calls, those that wait for another broker
+	stopping  string              // the instance of the broker that did not take them
 	cancelled map[uint64]struct{} // given up here, outcome not seen yet
 	bytes     int                 // size of calls
 	maxCalls  int                 // the smaller of ours and the broker's bound
@@ -170,6 +172,9 @@ func (s *session) takeLocked(c *call) {
 	case stateFlying:
 		delete(s.calls, c.number)
 		s.bytes -= c.size()
+		if c.held {
+			s.held--
+		}
 	}
 	c.state = stateEnded
 	s.disarmLocked(c)

@@ -8,7 +8,8 @@ import (
 )
 
 // Stream calls a method that streams, and yields its items as they come. The
-// worker is at most 16 items ahead of the loop, so that a slow reader slows it.
+// worker is at most 16 items, or 4 MiB and one item, ahead of the loop, so that a
+// slow reader slows it.
 // An error, decoding an item included, is yielded last. Breaking the loop or
 // ending ctx cancels the call. The deadline covers the whole stream: give
 // Timeout(0) to one that has no end. A method that does not stream yields its

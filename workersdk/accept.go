@@ -39,7 +39,7 @@ func (k *connection) admit() error {
 	admitted, refused := k.accepted[:0], []*call(nil)
 	w.mu.Lock()
 	for _, c := range k.accepted {
-		if w.calls[c.token] != nil || len(w.calls)+len(w.claimed) >= w.cfg.Concurrency {
+		if w.calls[c.token] != nil || w.busyLocked() >= w.cfg.Concurrency {
 			broken = fmt.Errorf("%w: a CALL repeats a token or exceeds the concurrency of %d", zmtp.ErrProtocol, w.cfg.Concurrency)
 			break
 		}

@@ -97,7 +97,7 @@ func (c *call) id() string {
 // head returns an envelope that names the call to the broker.
 func (c *call) head(kind message.Kind) message.Envelope {
 	if c.claimed {
-		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin}
+		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin, ID: uint64(c.attempt)}
 	}
 	return message.Envelope{Kind: kind, ID: c.token}
 }

@@ -98,11 +98,14 @@ func (k *connection) register() {
 	r := w.registration()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays+w.kept.streams())
+	r.Busy = min(r.Concurrency, w.busyLocked()+w.strays)
 	k.busy = r.Busy
 	w.joining = true
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
 }
+
+// busyLocked counts the calls that have not ended.
+func (w *Worker) busyLocked() int { return len(w.calls) + len(w.claimed) - w.ended }
 
 // append queues one envelope. A link that takes nothing any more ends by
 // itself: what was not sent is found when the next one is registered.

@@ -15,11 +15,12 @@ const (
 
 // outcome is what a call ended in.
 type outcome struct {
-	kind   message.Kind
-	known  bool // origin is set
-	origin message.Origin
-	body   *buffer.Buffer // nil when it was forgotten
-	stream *call          // whose items the client may not have seen; nil = there are none
+	kind    message.Kind
+	known   bool // origin is set
+	origin  message.Origin
+	attempt int
+	body    *buffer.Buffer // nil when it was forgotten
+	stream  *call          // whose items the client may not have seen; nil = there are none
 }
 
 // size is what o holds, in bytes.
@@ -98,16 +99,6 @@ func (k *kept) move() (told, streams []outcome) {
 	return told, streams
 }
 
-// streams counts the outcomes that move returns apart.
-func (k *kept) streams() (n int) {
-	for i := range k.list {
-		if k.list[i].stream != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // finish ends c: failure, or the value in result, goes to the broker. result
 // is given away.
 func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) {
@@ -139,16 +130,17 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 		return
 	}
 	c.running = false
-	o := outcome{kind: kind, known: c.known, origin: c.origin, body: result}
+	o := outcome{kind: kind, known: c.known, origin: c.origin, attempt: c.attempt, body: result}
 	if f := c.flow; f != nil {
-		switch {
-		case f.lossy:
-			o.known = false
-		case len(f.parts) > 0:
+		if len(f.parts) > 0 {
 			o.stream = c
 		}
 		if f.paused && c.cause == nil {
 			c.held = &o // goes behind the items, once the broker wants them
+			w.ended++
+			if w.conn != nil {
+				w.conn.claim(c)
+			}
 			return
 		}
 	}
@@ -157,8 +149,8 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 
 // tellLocked ends c with its outcome.
 func (w *Worker) tellLocked(c *call, o outcome) {
-	c.held = nil
 	w.removeLocked(c)
+	c.held = nil
 	w.kept.add(o)
 	if w.conn != nil {
 		e := c.head(o.kind)
@@ -181,6 +173,9 @@ func (w *Worker) stopLocked(c *call, cause *message.Error) {
 
 func (w *Worker) removeLocked(c *call) {
 	if c.claimed {
+		if c.held != nil {
+			w.ended--
+		}
 		delete(w.claimed, c.origin)
 	} else {
 		delete(w.calls, c.token)

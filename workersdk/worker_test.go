@@ -85,6 +85,12 @@ func (l *lab) Spin() {
 	for !l.enough.Load() {
 	}
 }
+func (l *lab) Blobs(n, size int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := 0; i < n && yield(make([]byte, size)); i++ {
+		}
+	}
+}
 func (l *lab) Count(n int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for i := 0; i < n && yield(i); i++ {
@@ -103,7 +109,7 @@ func TestWorker_registersAndAnswers(t *testing.T) {
 	b := newScripted(t, "127.0.0.1:0", 1, nil)
 	start(t, b, newLab(), nil)
 	p := b.worker()
-	if r := p.register; r.Worker != "w1" || r.Concurrency != 4 || r.Busy != 0 || r.PID == 0 || len(r.Methods) != 12 {
+	if r := p.register; r.Worker != "w1" || r.Concurrency != 4 || r.Busy != 0 || r.PID == 0 || len(r.Methods) != 13 {
 		t.Errorf("got %+v", r)
 	}
 	if m := p.register.Methods[0]; m.Name != "add" || !m.Idempotent || m.Aliases[0] != "Add" {

@@ -42,7 +42,7 @@ func (w *Worker) SharedOutcome(ref Ref, kind message.Kind, body []byte, memory *
 	case a != nil:
 		d.answeredLocked(w, a, &o)
 	case ref.Token == 0 && ref.Origin != (message.Origin{}):
-		d.unaskedLocked(w, ref.Origin, &o)
+		d.unaskedLocked(w, ref, &o)
 	default:
 		d.stats.Late++
 	}
@@ -82,6 +82,19 @@ func (d *Dispatcher) readLocked(kind message.Kind, body []byte, memory *buffer.B
 	return answer{message.KindError, code, e.Execution(), body, nil}
 }
 
+// ofAllLocked returns the answer of a call's last attempt as that of all. One
+// that says that it did not run speaks for itself only: an earlier one may have.
+// shutting_down is here that of a worker that cannot hand back: only this broker
+// may say to a client that another one may run the call.
+func (d *Dispatcher) ofAllLocked(c *call, o *answer, attempts uint8) *answer {
+	last := attempts == 1 && (o.code != message.ShuttingDown || c.session == nil) // 0 = the worker does not say
+	if o.ran == message.NotExecuted && !last {
+		d.scratch = message.ParseError(o.body).WithExecution(message.MaybeExecuted).Append(d.scratch[:0])
+		o.body, o.ran = d.scratch, message.MaybeExecuted
+	}
+	return o
+}
+
 // findLocked returns the slot that ref names, or nil.
 func (w *Worker) findLocked(ref Ref) *assignment {
 	if ref.Token == 0 {
@@ -102,12 +115,14 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	back := leaving && c != nil && c.session != nil && (o.back() || c.repeat() && int(c.attempts) < d.limits.MaxAttempts)
 	switch {
 	case c == nil && d.claims[a.origin].is(a):
-		d.keepClaimLocked(a.origin, o)
+		d.keepClaimLocked(a.origin, a.attempt, o)
 	case c == nil:
 		d.stats.Late++
 	case back && o.back():
 		d.leaveLocked(c)
-		c.attempts--
+		if !a.claimed || a.attempt > 0 { // else nobody knows which attempt it was
+			c.attempts--
+		}
 		d.stats.Returned++
 	case back: // it was stopped half way
 		d.leaveLocked(c)
@@ -117,7 +132,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 		d.endLocked(c, o)
 	default:
 		w.failed++
-		d.endLocked(c, o)
+		d.endLocked(c, d.ofAllLocked(c, o, c.attempts))
 	}
 	w.vacateLocked(a)
 	if back {
@@ -196,6 +211,7 @@ func (w *Worker) Lost(handed uint64, evidence Evidence) {
 		}
 		w.vacateLocked(a)
 	}
+	d.trialsLocked(w.pool) // it may have run one
 	d.leavePoolLocked(w.pool, now)
 }
 

@@ -46,10 +46,13 @@ type call struct {
 	prev, next *call // in the session's live list or outbox
 	rank       rank  // its order in its method's queue, kept for a requeue
 	fair       int64 // its fair tag
-	lane       *lane // queued: what it waits in
+	suspect    bool  // its next attempt, or the present one, is its last after others: it runs alone
+	index      int   // of a queued suspect, in its method's
+	lane       *lane // queued, and no suspect: what it waits in
 	before     *call // in the lane
 	behind     *call
 	attempts   uint8       // hand-overs that count
+	crashed    bool        // a worker was lost with it
 	assigned   *assignment // running
 	record     *record     // of its idempotency key; nil = none
 	timer      timer       // the deadline, or the end of the grace it waits for
@@ -73,6 +76,14 @@ func (c *call) ran() bool { return c.attempts > 0 || c.state == reclaiming || c.
 
 // repeat reports whether c may run twice.
 func (c *call) repeat() bool { return c.idempotent || c.method.idempotent }
+
+// tellAttemptLocked says to the client which attempt this is, unless it is the first:
+// the client need not be told that one.
+func (c *call) tellAttemptLocked() {
+	if s := c.session; c.attempts > 1 && s != nil && s.resumable && s.sink != nil {
+		s.sink.Attempt(c.origin.Number, c.attempts)
+	}
+}
 
 // newCallLocked returns an empty call.
 func (d *Dispatcher) newCallLocked() *call {

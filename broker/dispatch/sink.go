@@ -23,6 +23,10 @@ type ClientSink interface {
 	// Part delivers one item of a stream, items of one call in ascending order.
 	Part(number uint64, tag []byte, sequence uint64, body []byte)
 
+	// Attempt says which attempt of the call a worker has now, from the second on.
+	// A client that resubmits the call to another broker tells it.
+	Attempt(number uint64, attempt uint8)
+
 	// Progress delivers the latest progress of a call.
 	Progress(number uint64, tag []byte, body []byte)
 
@@ -77,10 +81,11 @@ const NeverSent = ^uint64(0)
 
 // Ref names an assigned call between broker and worker: by Token, or, for a
 // call that a worker runs since before the broker was started, by Origin with
-// Token 0.
+// Token 0, and then with the attempt as the worker knows it; 0 = it does not say.
 type Ref struct {
-	Token  uint64
-	Origin message.Origin
+	Token   uint64
+	Origin  message.Origin
+	Attempt uint8
 }
 
 // Assignment is a call as a worker gets it, valid during Assign.

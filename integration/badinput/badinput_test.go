@@ -15,7 +15,7 @@ import (
 
 	"github.com/servicetools/servicetools/broker"
 	"github.com/servicetools/servicetools/clientsdk"
-	"github.com/servicetools/servicetools/integration/story"
+	"github.com/servicetools/servicetools/integration/env"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
@@ -24,14 +24,14 @@ import (
 )
 
 // call returns the error of a call.
-func call(t *testing.T, s *story.Site, method string, args ...any) error {
+func call(t *testing.T, s *env.Site, method string, args ...any) error {
 	t.Helper()
 	_, err := clientsdk.Call[any](t.Context(), s.Client(), method, args...)
 	return err
 }
 
 // dial returns the error of connecting to the frontend with the given keys.
-func dial(t *testing.T, s *story.Site, key string, server curve.PublicKey) error {
+func dial(t *testing.T, s *env.Site, key string, server curve.PublicKey) error {
 	t.Helper()
 	own, err := curve.LoadCertificate(s.Keys.SecretPath(key))
 	if err != nil {
@@ -52,7 +52,7 @@ func dial(t *testing.T, s *story.Site, key string, server curve.PublicKey) error
 }
 
 // newBroker returns the error of starting another broker like that of s.
-func newBroker(s *story.Site, change func(*broker.Config)) error {
+func newBroker(s *env.Site, change func(*broker.Config)) error {
 	cfg := s.Config
 	cfg.Main.Port, cfg.Main.BackendPort = 0, 0
 	change(&cfg)
@@ -72,7 +72,7 @@ func load(t *testing.T, text string) error {
 }
 
 // raw sends bytes that are no request and returns the error of the reply.
-func raw(t *testing.T, s *story.Site, body []byte) error {
+func raw(t *testing.T, s *env.Site, body []byte) error {
 	t.Helper()
 	own, err := curve.LoadCertificate(s.Keys.SecretPath("client"))
 	if err != nil {
@@ -108,7 +108,7 @@ func raw(t *testing.T, s *story.Site, body []byte) error {
 }
 
 func TestBadInput(t *testing.T) {
-	s := story.Start(t)
+	s := env.Start(t, nil)
 	s.Worker(demo.Methods{}, 4)
 	foreign := curve.GenerateKey().Public()
 	garbled := curve.KeysetIn(t.TempDir())
@@ -171,7 +171,7 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("%q does not say %q", err, text)
 				}
 			}
-			for row.log != "" && !s.Log.Contains(row.log) {
+			for row.log != "" && !strings.Contains(s.Log.String(), row.log) {
 				select {
 				case <-time.After(time.Millisecond):
 				case <-t.Context().Done():

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/servicetools/servicetools/integration/chaos"
 )
 
 // compose returns the command of this machine: version 2 is a part of docker,
@@ -42,17 +44,18 @@ func TestCompose(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			theEngine.printLogs(os.Stderr)
+			theEngine.printLogs(os.Stderr, func(name string) bool { return strings.HasPrefix(name, project) })
 		}
 		run("down", "--volumes", "--timeout", "10")
 	})
-	theEngine.buildProduct(t)
+	must(t, theEngine.product())
 	run("up", "-d", "--scale", "worker=5", "broker", "worker")
 	if out := run("run", "--rm", "-T", "demo"); !strings.Contains(out, "agree") {
 		t.Errorf("the job says: %s", out)
 	}
-	await(t, "five workers are connected", func() (bool, string) {
-		workers := run("exec", "-T", "broker", "/broker", "workers", "--config", config)
-		return strings.Count(workers, "connected") == 5, workers
-	})
+	var workers string
+	chaos.Await(t, "five workers are connected", func() bool {
+		workers = run("exec", "-T", "broker", "/broker", "workers", "--config", configPath)
+		return strings.Count(workers, "connected") == 5
+	}, func() string { return workers })
 }

@@ -108,16 +108,14 @@ func (l *Link) Run(handle func(*Message) error) error {
 	if l.overdue != nil {
 		l.overdue.Stop()
 	}
-	wipe(l.security.Sealer)
-	wipe(l.security.Opener)
+	l.security.wipe()
 	return l.cause
 }
 
-// wipe lets half a record layer forget its keys, if it has any.
-func wipe(half any) {
-	if w, ok := half.(interface{ Wipe() }); ok {
-		w.Wipe()
-	}
+// abandon ends a link of which nobody has heard yet.
+func (l *Link) abandon(cause error) {
+	l.Close(cause)
+	l.security.wipe()
 }
 
 func (l *Link) contain(handle func(*Message) error) (err error) {

@@ -141,7 +141,7 @@ func (l *Link) writeQueue(q *queue) error {
 		} else if plain := q.bufs[f.buf][f.start:f.end]; f.batch && len(plain) > 2*batchSize {
 			err = l.writeCut(plain)
 		} else {
-			w.out = l.security.Sealer.Seal(w.out, f.flags, plain)
+			w.out, err = l.security.Sealer.Seal(w.out, f.flags, plain)
 		}
 		if err != nil {
 			return err
@@ -161,18 +161,20 @@ func (l *Link) writeQueue(q *queue) error {
 // writeCut sends a large compact message as several frames, so that sealing,
 // the network and the peer's opening overlap. The last byte of each piece is
 // the scratch of the next.
-func (l *Link) writeCut(plain []byte) error {
+func (l *Link) writeCut(plain []byte) (err error) {
 	w := &l.writer
 	size := max(batchSize, (len(plain)+maxCuts-1)/maxCuts)
 	for len(plain)-1 > size {
-		w.out = l.security.Sealer.Seal(w.out, FlagMore, plain[:1+size])
+		if w.out, err = l.security.Sealer.Seal(w.out, FlagMore, plain[:1+size]); err != nil {
+			return err
+		}
 		plain = plain[size:]
 		if err := l.flush(nil); err != nil {
 			return err
 		}
 	}
-	w.out = l.security.Sealer.Seal(w.out, 0, plain)
-	return nil
+	w.out, err = l.security.Sealer.Seal(w.out, 0, plain)
+	return err
 }
 
 // writeShared is writeCut for a body in memory of others, which has no room for
@@ -191,8 +193,9 @@ func (l *Link) writeShared(body []byte) error {
 			err = l.flush(piece)
 		} else {
 			w.piece = append(append(fit(w.piece, 1+len(piece)), 0), piece...)
-			w.out = l.security.Sealer.Seal(w.out, flags, w.piece)
-			err = l.flush(nil)
+			if w.out, err = l.security.Sealer.Seal(w.out, flags, w.piece); err == nil {
+				err = l.flush(nil)
+			}
 		}
 		if err != nil {
 			return err
