@@ -71,7 +71,7 @@ func (s *session) release(c *call) {
 		return // it is part of that
 	}
 	fresh := call{session: s, done: c.done}
-	if c.reply.Memory == nil {
+	if cap(c.reply.Bytes) < buffer.Large { // else it is shared, or the caller's by now
 		fresh.reply.Bytes = c.reply.Bytes[:0]
 	}
 	c.reply.Release()

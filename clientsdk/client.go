@@ -121,7 +121,7 @@ func (c *Client) once(ctx context.Context, method string, args []any, into any) 
 	}
 	err := c.wait(ctx, k)
 	if err == nil {
-		err = decode(k.reply.Bytes, into)
+		err = k.own(into)
 	}
 	s.release(k)
 	return err

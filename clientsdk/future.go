@@ -90,18 +90,20 @@ func (f *Future) Done() <-chan struct{} { return f.over.done() }
 
 // Result waits for the end of the call and decodes its result into v, a
 // pointer, or drops it if v is nil. It may be called more than once and from
-// several goroutines.
+// several goroutines; a []byte or Raw of 16 KiB or more is the same memory each
+// time.
 func (f *Future) Result(v any) error {
 	<-f.Done()
-	raw, err := f.raw, f.err
-	if f.taken {
-		raw = f.call.reply.Bytes
-		if f.call.err != nil {
-			err = withCause(f.ctx, f.call.err)
-		}
+	err := f.err
+	if f.taken && f.call.err != nil {
+		err = withCause(f.ctx, f.call.err)
 	}
-	if err != nil || v == nil {
+	switch {
+	case err != nil || v == nil:
 		return err
+	case f.taken:
+		reply := call{reply: f.call.reply}
+		return reply.own(v)
 	}
-	return decode(raw, v)
+	return decode(f.raw, v)
 }

@@ -72,7 +72,7 @@ func (w *Worker) invoke(c *call, result *buffer.Buffer) *message.Error {
 	}
 	result.Bytes = append(result.Bytes, 0xc0) // nil, if an interceptor drops the method or its error
 	run := func(ctx context.Context) error {
-		value, err := c.method.Call(ctx, c.body.Bytes, emit, result.Bytes[:0], c.limit)
+		value, err := c.method.Call(ctx, &c.body, emit, result.Bytes[:0], c.limit)
 		if err != nil {
 			value = append(value, 0xc0)
 		}

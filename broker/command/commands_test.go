@@ -135,7 +135,7 @@ func TestJSON_keepsItsNames(t *testing.T) {
 			"held_calls id instance joined late law_holds name orphaned queued rate reclaimed redispatched refused refused_by returned running " +
 			"secure sessions succeeded uptime version workers",
 		"health": "draining healthy workers",
-		"workers": "address busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
+		"workers": "address alone busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
 			"stopping succeeded version",
 		"methods":  "aliases doc failed idempotent name queued running signature stream succeeded workers",
 		"calls":    "age attempt call client deadline method size state worker",

@@ -2,7 +2,7 @@ package dispatch
 
 // A call that a worker was lost with, perhaps by its doing, perhaps by that of a
 // call beside it, is a suspect when its next attempt is its last one: it runs alone on a worker. If that is lost too, the suspect is guilty;
-// the innocent ones survive. See docs/adr/0007-suspects-run-alone.md.
+// the innocent ones survive. See docs/adr/0008-suspects-run-alone.md.
 //
 // Suspects wait apart from the other calls of their method, in the order of
 // their ranks. An idle worker takes one at once. If there is none, the least

@@ -309,6 +309,7 @@ func neverRead(request []byte) attack {
 			if err != nil {
 				return nil // cut, as it should be
 			}
+			strikes.Add(1)
 		}
 		return nil
 	}))

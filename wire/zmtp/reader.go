@@ -201,6 +201,8 @@ func (l *Link) command(body []byte) error {
 		_ = l.sendCommand(AppendCommand(pong[:0], CommandPong, data[2:])) // a finished link sends nothing, and waits on
 	case CommandError:
 		return ParseError(data)
+	case CommandReady:
+		return fmt.Errorf("%w: READY came after the handshake", ErrProtocol)
 	}
 	return nil
 }
