@@ -81,6 +81,13 @@ func (b *Broker) calls(_ context.Context, p params) (any, error) {
 			return nil, err
 		}
 	}
+	worker, err := named(filter.Worker, b.connectedIDs())
+	if err != nil {
+		return nil, err
+	}
+	if worker != "" {
+		filter.Worker = worker
+	}
 	views := []CallView{}
 	for _, c := range b.dispatcher.Calls(filter) {
 		if !strings.HasPrefix(c.Method, message.ReservedPrefix) { // the question itself is no news
@@ -106,11 +113,15 @@ func (b *Broker) cancelCall(_ context.Context, p params) (any, error) {
 	if err := p.need("call", 0, &text); err != nil {
 		return nil, err
 	}
-	origin, err := parseCallID(text)
-	if err != nil {
-		return nil, message.Errorf(message.BadArgs, "%v", err)
+	id, err := b.namedCall(text)
+	if err != nil || id == "" {
+		return "", err
 	}
-	return b.dispatcher.CancelCall(origin), nil
+	origin, err := parseCallID(id)
+	if err != nil || !b.dispatcher.CancelCall(origin) { // it may have ended just now
+		return "", err
+	}
+	return id, nil
 }
 
 // maxWorkers bounds what one call may start, as the configuration bounds num_workers.
@@ -155,22 +166,31 @@ func (b *Broker) scale(_ context.Context, p params) (any, error) {
 }
 
 func (b *Broker) remove(_ context.Context, p params) (any, error) {
-	var id string
+	var text string
 	var now bool
-	if err := p.need("id", 0, &id); err != nil {
+	if err := p.need("id", 0, &text); err != nil {
 		return nil, err
 	}
 	if _, err := p.get("now", 1, &now); err != nil {
 		return nil, err
 	}
-	err := b.supervisor.Remove(id, now)
-	if errors.Is(err, supervise.ErrUnknown) {
-		return nil, message.Errorf(message.BadArgs, "worker %q is not run by this broker; broker workers lists those that are local", id)
-	}
+	id, err := named(text, b.supervisedIDs())
 	if err != nil {
+		return nil, err
+	}
+	if id != "" {
+		err = b.supervisor.Remove(id, now)
+	}
+	switch {
+	case id == "" || errors.Is(err, supervise.ErrUnknown): // removed just now
+		if elsewhere, err := named(text, b.connectedIDs()); elsewhere != "" && err == nil {
+			return nil, message.Errorf(message.BadArgs, "worker %s is not run by this broker: end it where it runs, or ask it to leave by broker drain", elsewhere)
+		}
+		return nil, message.Errorf(message.BadArgs, "worker %q is not run by this broker; broker workers lists those that are local", text)
+	case err != nil:
 		return nil, message.Errorf(message.Internal, "%v", err)
 	}
-	return true, nil
+	return id, nil
 }
 
 // drainWorkers drains one worker, those of "host:NAME", or "all".
@@ -180,9 +200,16 @@ func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
 		return nil, err
 	}
 	host, byHost := strings.CutPrefix(which, "host:")
+	id := ""
+	if which != "all" && !byHost {
+		var err error
+		if id, err = named(which, b.connectedIDs()); err != nil {
+			return nil, err
+		}
+	}
 	drained := []string{}
 	for _, w := range b.dispatcher.Workers() {
-		if w.Key == ownKey || w.ID != which && which != "all" && (!byHost || w.Host != host) {
+		if w.Key == ownKey || w.ID != id && which != "all" && (!byHost || w.Host != host) {
 			continue
 		}
 		b.supervisor.Excuse(w.ID) // before it can leave
@@ -191,7 +218,7 @@ func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
 		}
 	}
 	if len(drained) == 0 {
-		return nil, message.Errorf(message.BadArgs, `no worker %q is connected; give an id that broker workers lists, "host:NAME" or "all"`, which)
+		return nil, message.Errorf(message.BadArgs, `no worker %q is connected; give an id that broker workers lists, its beginning, "host:NAME" or "all"`, which)
 	}
 	return drained, nil
 }

@@ -2,9 +2,14 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +35,7 @@ func TestAdmin_views(t *testing.T) {
 
 	var status StatusView
 	s.ok(&status, "broker.status")
-	if status.Accepted < 2 || status.Queued != 1 || status.Workers != 1 || !status.LawHolds || !status.Secure ||
+	if status.Accepted != 2 || status.Queued != 1 || status.Running != 1 || status.Workers != 1 || !status.LawHolds || !status.Secure ||
 		status.Frontend != s.broker.Frontend().String() || status.Connections != 3 {
 		t.Errorf("status %+v", status)
 	}
@@ -66,13 +71,13 @@ func TestAdmin_views(t *testing.T) {
 	if len(calls) != 1 || !strings.HasSuffix(calls[0].Call, "/2") {
 		t.Fatalf("queued calls %+v", calls)
 	}
-	var cancelled bool
-	s.ok(&cancelled, "broker.cancel", calls[0].Call)
-	if x := c.wantError(message.KindError, message.Cancelled).Execution(); !cancelled || x != message.NotExecuted {
+	var cancelled string
+	s.ok(&cancelled, "broker.cancel", "01/2") // the beginning of its session
+	if x := c.wantError(message.KindError, message.Cancelled).Execution(); cancelled != calls[0].Call || x != message.NotExecuted {
 		t.Errorf("cancelled %v, executed %v", cancelled, x)
 	}
 	s.ok(&cancelled, "broker.cancel", calls[0].Call)
-	if cancelled {
+	if cancelled != "" {
 		t.Error("a call that has ended was cancelled again")
 	}
 	w.send(answer(t, e, nil))
@@ -92,6 +97,8 @@ func TestAdmin_refusals(t *testing.T) {
 		{"broker.describe", []any{"broker.stats"}, message.NoSuchMethod, "broker.status"},
 		{"broker.describe", []any{7}, message.BadArgs, `"method" must be of type string`},
 		{"broker.calls", []any{"many"}, message.BadArgs, `"limit" must be of type int`},
+		{"broker.cancel", []any{"/17"}, message.BadArgs, "broker calls lists them"},
+		{"broker.cancel", []any{"x/17"}, message.BadArgs, "broker calls lists them"},
 		{"broker.cancel", []any{"17"}, message.BadArgs, "broker calls lists them"},
 		{"broker.cancel", []any{strings.Repeat("0", 32) + "/x"}, message.BadArgs, "broker calls lists them"},
 		{"broker.cancel", nil, message.BadArgs, `"call" is missing`},
@@ -119,6 +126,89 @@ func TestAdmin_refusals(t *testing.T) {
 	for _, m := range ownMethods {
 		if !open[m.Name] {
 			s.refused("client", message.Unauthorized, m.Name)
+		}
+	}
+}
+
+// The beginning of an id names what it belongs to, if that is one thing alone.
+func TestAdmin_beginningsOfIDs(t *testing.T) {
+	s := start(t, nil)
+	workers := map[string]*sdk{}
+	for _, id := range []string{"all-day", "f00d", "f00d-2", "f0ad"} {
+		w := s.compact(s.broker.Backend(), "worker")
+		w.send(message.Envelope{Kind: message.KindRegister, Body: message.Marshal(&message.Register{
+			Worker: id, Host: "host:" + id, Concurrency: 1, Methods: []message.Method{{Name: "job"}},
+		})})
+		w.want(message.KindRegistered)
+		workers[id] = w
+	}
+	for _, c := range []struct{ method, which, want string }{
+		{"broker.drain", "f0", "\"f0\" may be f00d, f00d-2, f0ad: give more of the id"},
+		{"broker.drain", "", `no worker "" is connected`},
+		{"broker.drain", "host:f00d", `no worker "host:f00d" is connected`}, // hosts have whole names
+		{"broker.drain", "x", `no worker "x" is connected`},
+		{"broker.remove", "f00", `worker "f00" is not run by this broker; broker workers lists`},
+		{"broker.remove", "f0a", "worker f0ad is not run by this broker: end it where it runs, or ask it to leave by broker drain"},
+		{"broker.calls", "f0", "may be f00d, f00d-2, f0ad"},
+	} {
+		args := []any{c.which}
+		if c.method == "broker.calls" {
+			args = []any{nil, nil, c.which}
+		}
+		if got := s.refused("admin", message.BadArgs, c.method, args...); !strings.Contains(got, c.want) {
+			t.Errorf("%s %q: %q, want %q", c.method, c.which, got, c.want)
+		}
+	}
+	for which, want := range map[string]string{"f00d": "f00d", "f0a": "f0ad", "all-": "all-day"} {
+		var drained []string
+		s.ok(&drained, "broker.drain", which)
+		if !slices.Equal(drained, []string{want}) {
+			t.Errorf("%q drains %v", which, drained)
+		}
+		workers[want].want(message.KindDrain)
+	}
+
+	first, _ := s.attach(message.SessionID{0xab, 1}, 0)
+	second, _ := s.attach(message.SessionID{0xab, 2}, 0)
+	first.send(call(t, 5, "job", 0))
+	second.send(call(t, 5, "job", 0), call(t, 6, "job", 0))
+	var calls []CallView
+	until(t, "three calls", func() bool {
+		s.ok(&calls, "broker.calls")
+		return len(calls) == 3
+	})
+	both := regexp.MustCompile(`"ab/5" may be ab0[12]0+/5, ab0[12]0+/5: give more of the id`)
+	if got := s.refused("admin", message.BadArgs, "broker.cancel", "ab/5"); !both.MatchString(got) {
+		t.Errorf("an ambiguous call: %q", got)
+	}
+	for which, want := range map[string]string{"ab/6": "ab02", "ab01/5": "ab01", "ab/7": "", "cd/5": ""} {
+		var cancelled string
+		s.ok(&cancelled, "broker.cancel", which)
+		if !strings.HasPrefix(cancelled, want) || (want == "") != (cancelled == "") {
+			t.Errorf("%s cancels %q", which, cancelled)
+		}
+	}
+}
+
+// An error about an ambiguous id stays readable.
+func TestNamed_listsAFewCandidates(t *testing.T) {
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, fmt.Sprint("w", i))
+	}
+	if _, err := named("w", ids); err == nil || !strings.Contains(err.Error(), "w0, w1, w2, w3, w4, w5, w6, w7, ...") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The question is not among what it asks for.
+func TestAdmin_statusLeavesItselfOut(t *testing.T) {
+	s := start(t, nil)
+	var status StatusView
+	for asked := range uint64(2) {
+		s.ok(&status, "broker.status")
+		if status.Accepted != asked || status.Succeeded != asked || status.Running != 0 || !status.LawHolds {
+			t.Errorf("asked %d times before: %+v", asked, status)
 		}
 	}
 }
@@ -168,7 +258,7 @@ func TestNew_saysWhatIsMissing(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		b.close()
+		b.Close()
 		return ""
 	}
 	wants := func(got, want string) {
@@ -192,5 +282,36 @@ func TestNew_saysWhatIsMissing(t *testing.T) {
 	wants(try(func(cfg *Config) { cfg.Main.BackendPort = s.broker.backendPort() }), "choose another port")
 	if err := errors.New(try(func(cfg *Config) { cfg.Security.Insecure, cfg.Main.IP = true, "0.0.0.0" })); !strings.Contains(err.Error(), "force_insecure") {
 		t.Error(err)
+	}
+}
+
+// TestBroker_closeInsteadOfRun: a broker that is not run lets go of its ports.
+func TestBroker_closeInsteadOfRun(t *testing.T) {
+	s := start(t, nil)
+	cfg := *s.broker.config
+	cfg.Main.Port, cfg.Main.BackendPort = 0, 0
+	if runtime.GOOS == "linux" {
+		cfg.Main.IP = "127.83.2.1" // from where no other test connects, which could take the ports
+	}
+	b, err := New(&cfg, WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Main.Port, cfg.Main.BackendPort = b.Frontend().(*net.TCPAddr).Port, b.backendPort()
+	b.Close()
+	b.Close()
+	if err := b.Run(t.Context()); !errors.Is(err, errBegun) {
+		t.Errorf("Run after Close: %v", err)
+	}
+	if b, err = New(&cfg, WithLogger(slog.New(slog.DiscardHandler))); err != nil {
+		t.Fatalf("the ports of a closed broker: %v", err)
+	}
+	b.Close()
+
+	s.broker.Close() // which runs
+	var health map[string]any
+	s.ok(&health, "broker.health")
+	if err := s.broker.Run(t.Context()); !errors.Is(err, errBegun) {
+		t.Errorf("the second Run: %v", err)
 	}
 }

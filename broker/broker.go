@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +28,8 @@ type Config = config.Config
 // copies of worker files) and writes that back.
 func Load(path string) (*Config, error) { return config.Load(path) }
 
-// Broker is one running broker. New opens its endpoints, Run serves them.
+// Broker is one broker. New opens its endpoints and Run serves them, once, until
+// its context ends; Close lets go of them if Run is not called.
 type Broker struct {
 	// Static after New.
 	config     *Config
@@ -46,6 +46,7 @@ type Broker struct {
 	setLevel   func(mode string) error // nil: the logger's level is the caller's
 
 	links links
+	begun atomic.Bool // by Run or Close, whichever is first: the endpoints are its to close
 
 	reloading sync.Mutex
 	applied   atomic.Pointer[Config] // in force as far as it can change live; set while reloading
@@ -65,7 +66,8 @@ func WithLevel(set func(mode string) error) Option {
 }
 
 // New checks cfg, loads the keys and opens both endpoints. The broker serves
-// nobody before Run. Its errors name what is missing and the remedy.
+// nobody before Run, and whoever does not call that calls Close. Its errors name
+// what is missing and the remedy.
 func New(cfg *Config, opts ...Option) (*Broker, error) {
 	if err := cfg.Verify(); err != nil {
 		return nil, err
@@ -103,14 +105,15 @@ func (b *Broker) open() error {
 		}
 		b.keys.OnRemove(b.revoke)
 	}
+	limits := b.config.ListenLimits()
 	var err error
-	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, admission{
+	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, limits, admission{
 		endpoint: "frontend", socketType: "ROUTER", roles: []curve.Role{curve.RoleClient, curve.RoleAdmin},
 	})
 	if err != nil {
 		return fmt.Errorf("frontend: %w", err)
 	}
-	b.backend, err = b.listen("tcp://"+b.config.BackendAddr(), key, admission{
+	b.backend, err = b.listen("tcp://"+b.config.BackendAddr(), key, limits, admission{
 		endpoint: "backend", socketType: "DEALER", roles: []curve.Role{curve.RoleWorker},
 	})
 	if err != nil {
@@ -137,16 +140,12 @@ func loadServerKey(path string) (curve.SecretKey, error) {
 }
 
 // listen opens one endpoint.
-func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Listener, error) {
+func (b *Broker) listen(addr string, key curve.SecretKey, limits zmtp.ListenLimits, a admission) (*zmtp.Listener, error) {
 	security := &b.config.Security
-	a.keys, a.unknownHold = b.keys, max(0, security.UnknownKeyHold)
+	a.keys, a.unknownHold, a.crowded = b.keys, max(0, security.UnknownKeyHold), b.crowded
 	var mechanism zmtp.Mechanism = zmtp.Null{Admit: a.byMetadata}
 	if !security.Insecure {
-		slots := security.CryptoSlots
-		if slots == 0 {
-			slots = runtime.NumCPU()
-		}
-		mechanism = &curve.Server{Key: key, Admit: a.byKey, Slots: curve.NewSlots(slots)}
+		mechanism = &curve.Server{Key: key, Admit: a.byKey}
 	}
 	endpoint := &zmtp.Config{
 		SocketType: a.socketType,
@@ -154,7 +153,7 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     b.config.LinkLimits(),
 	}
-	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
+	listener, err := zmtp.Listen(addr, endpoint, limits,
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
 		where := "[main]"
@@ -165,6 +164,18 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 	}
 	return listener, nil
 }
+
+// Close lets go of what New has opened, for a broker that is not run after all:
+// Run fails from then on. It does nothing to a broker that runs or has run; the
+// end of its context ends that.
+func (b *Broker) Close() {
+	if b.begun.CompareAndSwap(false, true) {
+		b.close()
+	}
+}
+
+// errBegun is what Run returns the second time, and after Close.
+var errBegun = errors.New("the broker was run or closed before: make another by broker.New")
 
 // close ends what New has opened and Run does not serve.
 func (b *Broker) close() {
@@ -191,9 +202,12 @@ const tick = 10 * time.Millisecond
 
 // Run serves until ctx ends, then drains: it takes no new call, lets what runs
 // finish for the drain timeout, stops its workers and closes all links. It
-// returns when every goroutine and child process of the broker has ended. Run
-// must be called exactly once.
+// returns when every goroutine and child process of the broker has ended. A
+// second Run fails, as one after Close does.
 func (b *Broker) Run(ctx context.Context) error {
+	if !b.begun.CompareAndSwap(false, true) {
+		return errBegun
+	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	defer func() {
@@ -342,9 +356,31 @@ func (b *Broker) serveBackend(link *zmtp.Link) {
 // errNotAdmitted ends the links of a key whose certificate has gone or changed.
 var errNotAdmitted = errors.New("the key is not admitted any more as what it was")
 
+// crowded returns why a key may not have another connection now, or nil.
+func (b *Broker) crowded(key string) *message.Error {
+	if limit := b.connectionsPerKey(); b.links.count(key) >= limit {
+		return errCrowded(key, limit)
+	}
+	return nil
+}
+
+func errCrowded(key string, limit int) *message.Error {
+	return message.Errorf(message.QueueFull, "%s has %d connections already: close some, or raise connections_per_key in the broker's [limits]", key, limit)
+}
+
+func (b *Broker) connectionsPerKey() int { return b.applied.Load().Limits.ConnectionsPerKey }
+
 // serveLink keeps a link on the books while it is served.
 func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve func() error) {
-	b.links.add(link, who)
+	if limit := b.connectionsPerKey(); !b.links.add(link, who, limit) {
+		// Without security nobody has counted at the door, and else two may have
+		// come through it at once.
+		reason := errCrowded(who.key, limit)
+		b.audit.refuse(endpoint, link.RemoteAddr(), reason)
+		farewell(link, who, reason)
+		_ = link.Run(nil) // to its end, which is about to come
+		return
+	}
 	if b.keys != nil && !b.keys.Holds(who.entry) {
 		// The certificate has gone or changed between the admission and now, when
 		// revoke did not see the link yet.

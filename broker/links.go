@@ -14,19 +14,34 @@ import (
 type links struct {
 	mu     sync.Mutex
 	live   map[*zmtp.Link]identity // guarded by mu
+	perKey map[string]int          // live links by identity.key; guarded by mu
 	ending bool                    // what is added now is finished at once; guarded by mu
 }
 
-func (l *links) add(link *zmtp.Link, i identity) {
+// add puts a link on the books. It reports false, and does not, if the key has
+// limit links already.
+func (l *links) add(link *zmtp.Link, i identity, limit int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.perKey[i.key] >= limit {
+		return false
+	}
 	if l.live == nil {
-		l.live = make(map[*zmtp.Link]identity)
+		l.live, l.perKey = make(map[*zmtp.Link]identity), make(map[string]int)
 	}
 	l.live[link] = i
+	l.perKey[i.key]++
 	if l.ending {
-		farewell(link, i)
+		farewell(link, i, message.Errorf(message.ShuttingDown, "the broker was told to stop"))
 	}
+	return true
+}
+
+// count returns how many links a key has.
+func (l *links) count(key string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.perKey[key]
 }
 
 // finish ends every link, also those that are yet to be added, once what is
@@ -35,14 +50,16 @@ func (l *links) finish() {
 	l.mu.Lock()
 	l.ending = true
 	l.mu.Unlock()
-	l.each(farewell)
+	l.each(func(link *zmtp.Link, who identity) {
+		farewell(link, who, message.Errorf(message.ShuttingDown, "the broker was told to stop"))
+	})
 }
 
-// farewell ends a link of a broker that stops. Every call that was taken has
-// its outcome in front of the BYE: a client may call elsewhere what has none.
-func farewell(link *zmtp.Link, who identity) {
+// farewell ends a link and tells an SDK why. When a broker stops, every call
+// that was taken has its outcome in front of the BYE: a client may call
+// elsewhere what has none.
+func farewell(link *zmtp.Link, who identity, bye *message.Error) {
 	if who.sdk {
-		bye := message.Errorf(message.ShuttingDown, "the broker was told to stop")
 		_, _ = appendEnvelope(link, &message.Envelope{Kind: message.KindBye, Body: bye.Append(nil)}) // a dead link needs none
 	}
 	link.Finish()
@@ -51,7 +68,11 @@ func farewell(link *zmtp.Link, who identity) {
 func (l *links) remove(link *zmtp.Link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	key := l.live[link].key
 	delete(l.live, link)
+	if l.perKey[key]--; l.perKey[key] == 0 {
+		delete(l.perKey, key)
+	}
 }
 
 func (l *links) len() int {

@@ -62,7 +62,7 @@ func startHost(t *testing.T) *host {
 	return h
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -105,9 +105,13 @@ func TestLocal_addScaleAndRemove(t *testing.T) {
 	var rest []WorkerView
 	h.ok(&rest, "broker.scale", 2)
 	h.running(2)
-	var done bool
-	h.ok(&done, "broker.remove", "w", true)
-	h.running(1)
+	var removed string
+	h.ok(&removed, "broker.remove", ids[0][:8], true)
+	if removed != ids[0] {
+		t.Errorf("%.8s removes %q", ids[0], removed)
+	}
+	h.ok(&removed, "broker.remove", "w", true)
+	h.running(0)
 }
 
 // A worker that dies is lost with all that its process has left.
@@ -148,8 +152,8 @@ func TestLocal_removeWaitsForTheCalls(t *testing.T) {
 	c, _ := h.attach(message.SessionID{1}, 0)
 	c.send(call(t, 1, "job", 0))
 	e := w.want(message.KindCall)
-	var done bool
-	h.ok(&done, "broker.remove", "w")
+	var removed string
+	h.ok(&removed, "broker.remove", "w")
 	w.want(message.KindDrain)
 	if syscall.Kill(pid, 0) != nil {
 		t.Error("the process was ended before its call")
@@ -207,4 +211,12 @@ func TestReload_appliesWhatIsLive(t *testing.T) {
 	h.edit("num_workers = 3", "num_workers = 1")
 	h.ok(&v, "broker.reload")
 	h.running(1)
+	if !slices.Equal(v.Restart, []string{"main.id"}) || slices.Contains(v.Applied, "main.id") {
+		t.Errorf("a later reload says %+v: main.id still waits", v)
+	}
+	h.edit("id = 8", "id = 7")
+	h.ok(&v, "broker.reload")
+	if len(v.Applied)+len(v.Restart) != 0 {
+		t.Errorf("what is as it was at the start needs %+v", v)
+	}
 }

@@ -12,8 +12,8 @@ import (
 
 // ReloadView is the answer of broker.reload.
 type ReloadView struct {
-	Applied []string `json:"applied"` // in force now
-	Restart []string `json:"restart"` // need a restart of the broker
+	Applied []string `json:"applied"` // changed by this reload, and in force now
+	Restart []string `json:"restart"` // differ from what the broker was started with, and wait for a restart
 }
 
 func (b *Broker) reloadConfig(context.Context, params) (any, error) {
@@ -42,11 +42,13 @@ func (b *Broker) Reload() (*ReloadView, error) {
 	}
 	v := &ReloadView{Applied: []string{}, Restart: []string{}}
 	for _, change := range config.Diff(b.applied.Load(), next) {
-		name := change.Section + "." + change.Key
 		if change.Live {
-			v.Applied = append(v.Applied, name)
-		} else {
-			v.Restart = append(v.Restart, name)
+			v.Applied = append(v.Applied, change.Section+"."+change.Key)
+		}
+	}
+	for _, change := range config.Diff(b.config, next) { // every reload names them, until the restart
+		if !change.Live {
+			v.Restart = append(v.Restart, change.Section+"."+change.Key)
 		}
 	}
 	b.dispatcher.SetLimits(next.DispatchLimits())

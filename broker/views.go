@@ -53,8 +53,12 @@ type StatusView struct {
 	Rate        float64           `json:"rate"` // calls that end in a second
 }
 
+// statusView is what broker.status answers. The call that asks is left out: it
+// would be the one that runs on a broker with nothing to do.
 func (b *Broker) statusView() StatusView {
 	s := b.dispatcher.Stats()
+	s.Accepted--
+	s.Running--
 	return StatusView{
 		Name: b.config.Main.Name, ID: b.config.Main.ID, Instance: hex.EncodeToString(b.instance[:]),
 		Version: version.String(), Uptime: seconds(time.Since(b.started)), Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
@@ -90,6 +94,7 @@ type WorkerView struct {
 	Capacity  int      `json:"capacity"`
 	Busy      int      `json:"busy"`
 	Stopping  int      `json:"stopping"` // of busy, with calls that nobody waits for
+	Alone     bool     `json:"alone"`    // takes no other call, for one that may kill its worker
 	Succeeded uint64   `json:"succeeded"`
 	Failed    uint64   `json:"failed"`
 	Connected float64  `json:"connected"`
@@ -111,7 +116,7 @@ func (b *Broker) workerViews() []WorkerView {
 		}
 		v := WorkerView{
 			ID: w.ID, Name: w.Name, State: "connected", Host: w.Host, PID: w.PID, Address: w.Address, Version: w.Version,
-			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Succeeded: w.Done, Failed: w.Failed,
+			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Alone: w.Alone, Succeeded: w.Done, Failed: w.Failed,
 			Connected: seconds(w.Since), Methods: w.Methods, Stderr: []string{},
 		}
 		if w.Draining {

@@ -37,6 +37,8 @@ func (w *worker) serve() error {
 // receive handles one message: whole envelopes, one after the other.
 func (w *worker) receive(m *zmtp.Message) error {
 	var e message.Envelope
+	memory := m.Share()
+	defer memory.Release()
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
@@ -47,16 +49,16 @@ func (w *worker) receive(m *zmtp.Message) error {
 		}
 		ref := dispatch.Ref{Token: e.ID, Origin: e.Origin}
 		if e.Flags&message.FlagOrigin != 0 {
-			ref.Token = 0
+			ref.Token, ref.Attempt = 0, uint8(min(e.ID, 255))
 		}
 		switch e.Kind {
 		case message.KindResult, message.KindError:
-			w.worker.Outcome(ref, e.Kind, e.Body)
+			w.worker.SharedOutcome(ref, e.Kind, e.Body, memory)
 		case message.KindPart:
 			w.worker.Part(ref, e.Sequence, e.Body)
 		case message.KindProgress:
 			if e.Flags&message.FlagClaim != 0 {
-				w.worker.Claim(e.Origin)
+				w.worker.Claim(e.Origin, ref.Attempt, e.Flags&message.FlagEnded != 0)
 			} else {
 				w.worker.Progress(ref, e.Body)
 			}
@@ -89,6 +91,7 @@ func (w *worker) enlist(e *message.Envelope) error {
 	if w.refusal = w.register.Validate(); w.refusal == nil {
 		w.worker, w.refusal = w.broker.dispatcher.Register(w.who.worker(&w.register, w))
 	}
+	w.register.Methods = nil // which may be megabytes; the dispatcher has those that are new
 	return nil
 }
 
@@ -125,7 +128,7 @@ func (w *worker) Assign(a *dispatch.Assignment) uint64 {
 	if a.Stream {
 		e.Flags |= message.FlagStream
 	}
-	offset, err := w.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	offset, err := sendShared(w.link, &e, a.Memory)
 	if err != nil {
 		return dispatch.NeverSent
 	}

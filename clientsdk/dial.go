@@ -68,6 +68,9 @@ func Advice(err error) string {
 	case zmtp.StepServerKey:
 		return "take server.key from the broker's public_keys folder: this one belongs to another server"
 	case zmtp.StepAuthorise:
+		if zmtp.IsTemporary(err) {
+			return "it may be admitted in a while"
+		}
 		return "put this client's *.key file into the broker's public_keys folder, with role client or admin"
 	case zmtp.StepMechanism:
 		if errors.As(err, &mechanism) && mechanism.Theirs == "NULL" {

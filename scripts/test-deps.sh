@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the foreign ZeroMQ peers that the tests talk to, and looks for the
-# Docker engine that they drive. Where something is missing it says what and
-# fails, unless SERVICETOOLS_WITHOUT, a list such as pyzmq,docker, names it.
+# Installs the foreign ZeroMQ peers that the tests talk to, wine for the Windows
+# programs and the shells whose completion is tested, and looks for the Docker
+# engine that the tests drive. Where something is missing it says what and fails,
+# unless SERVICETOOLS_WITHOUT, a list such as pyzmq,docker, names it.
 set -eu
 if ! docker info >/dev/null 2>&1; then
   case ",${SERVICETOOLS_WITHOUT:-}," in
@@ -18,8 +19,12 @@ need() { # peer package check...
 }
 need pyzmq python3-zmq /usr/bin/python3 -c 'import zmq'
 need pyzmq python3-msgpack /usr/bin/python3 -c 'import msgpack'
+need czmq gcc command -v gcc
 need czmq pkg-config command -v pkg-config
-need czmq libczmq-dev pkg-config --exists libczmq libsodium
+need czmq libczmq-dev pkg-config --exists libczmq libsodium libzmq
+need wine wine command -v wine
+need shells zsh command -v zsh
+need shells fish command -v fish
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -q || true

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/workersdk/method"
 )
@@ -47,9 +48,10 @@ type call struct {
 	attempt  int
 	deadline time.Time // zero = none
 	stream   bool
-	limit    int // bytes of the result
+	limit    int            // bytes of the result
+	refusal  *message.Error // why it shall not run; nil if it may
 
-	body *[]byte // from buffers; the goroutine that runs the call gives it back
+	body buffer.Content // released by the goroutine that runs the call
 
 	// Guarded by Worker.mu.
 	running bool
@@ -95,7 +97,7 @@ func (c *call) id() string {
 // head returns an envelope that names the call to the broker.
 func (c *call) head(kind message.Kind) message.Envelope {
 	if c.claimed {
-		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin}
+		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin, ID: uint64(c.attempt)}
 	}
 	return message.Envelope{Kind: kind, ID: c.token}
 }
@@ -109,20 +111,5 @@ func (c *call) stopLocked(cause *message.Error) {
 	c.context.stopped.Store(true)
 	if c.context.cancel != nil {
 		c.context.cancel(cause)
-	}
-}
-
-// buffers holds bodies and results between their uses.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// maxPooled is the largest buffer that is kept for another use.
-const maxPooled = 64 << 10
-
-func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
-
-func putBuffer(b *[]byte) {
-	if b != nil && cap(*b) <= maxPooled {
-		*b = (*b)[:0]
-		buffers.Put(b)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/workersdk/group"
 )
 
 func execCommand(opts []Option) *cli.Command {
@@ -54,6 +55,7 @@ func execCommand(opts []Option) *cli.Command {
 			if c.Bool("idempotent") {
 				serve = append(serve, WithIdempotent(name))
 			}
+			defer group.Expect()()
 			return runWorker(c, nil, serve)
 		},
 	}
@@ -91,8 +93,9 @@ func NewProgram(argv ...string) (*Program, error) {
 }
 
 // Run runs the program with input[0], if any, as its standard input, and
-// returns its standard output: a string if that is UTF-8, else []byte. It
-// kills the program and all that it started when ctx ends. An exit status
+// returns its standard output: a string if that is UTF-8, else []byte. What the
+// program has started and left in its process group is killed when it ends; it
+// is killed with all of that when ctx ends or this process does. An exit status
 // other than 0 is a *Error of code "exit_status" with the details status or
 // signal, and stderr.
 func (p *Program) Run(ctx context.Context, input ...string) (any, error) {
@@ -114,11 +117,12 @@ func (p *Program) Run(ctx context.Context, input ...string) (any, error) {
 	if call, ok := CallFrom(ctx); ok {
 		cmd.Env = append(cmd.Env, "SERVICETOOLS_CALL_ID="+call.ID, "SERVICETOOLS_CALL_ATTEMPT="+strconv.Itoa(call.Attempt))
 	}
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd.Process) }
 	cmd.WaitDelay = exitWait
 	stdout.full = func() { _ = cmd.Cancel() }
-	err := cmd.Run()
+	running, err := group.Start(cmd)
+	if err == nil {
+		err = running.Wait()
+	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

@@ -63,7 +63,15 @@ func add(c *cli.Context) error {
 	}.show(c)
 }
 
-// printIDs prints one worker's id a line.
+// printID prints the id of what a command has changed, if there is one.
+func printID(w io.Writer, id string) error {
+	if id == "" {
+		return nil
+	}
+	return printIDs(w, []string{id})
+}
+
+// printIDs prints one id a line.
 func printIDs(w io.Writer, ids []string) error {
 	for _, id := range ids {
 		if _, err := fmt.Fprintln(w, plain(id)); err != nil {

@@ -2,17 +2,17 @@ package command
 
 import (
 	"errors"
-	"fmt"
-	"io"
 
 	"github.com/urfave/cli/v2"
 )
 
 const cancelHelp = `Ends a call of any client in the error "cancelled". CALL is an id that broker calls
-lists. A handler that runs it is told to stop.
+lists; the beginning of its first part does if it names one call alone. A handler
+that runs it is told to stop.
 
 Example:
-   broker cancel --config server.ini 0f3a9c52b1de44e08f6c1f0a7d9b2e61/17`
+   broker cancel --config server.ini 0f3a9c52b1de44e08f6c1f0a7d9b2e61/17
+   broker cancel --config server.ini 0f3a/17`
 
 func cancelCommand() *cli.Command {
 	return &cli.Command{
@@ -27,18 +27,12 @@ func cancelCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return view[bool]{
+			return view[string]{
 				method: "broker.cancel",
 				kwargs: map[string]any{"call": call},
-				print: func(w io.Writer, there bool) error {
-					if !there {
-						return nil
-					}
-					_, err := fmt.Fprintln(w, call)
-					return err
-				},
-				check: func(there bool) error {
-					if !there {
+				print:  printID,
+				check: func(id string) error {
+					if id == "" {
 						return errors.New("there is no such call, or it has ended: broker calls lists those that have not")
 					}
 					return nil

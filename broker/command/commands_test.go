@@ -55,7 +55,8 @@ func TestCancel_endsACall(t *testing.T) {
 	if r := p.ok("calls", "--method", "hold"); !strings.Contains(r.out, "hold    running  w1") {
 		t.Errorf("calls are\n%s", r.out)
 	}
-	if r := p.ok("cancel", calls[0].Call); r.out != calls[0].Call+"\n" {
+	session, number, _ := strings.Cut(calls[0].Call, "/")
+	if r := p.ok("cancel", session[:4]+"/"+number); r.out != calls[0].Call+"\n" {
 		t.Errorf("cancel prints %q", r.out)
 	}
 	r := p.run("cancel", calls[0].Call, "--config", p.config)
@@ -77,7 +78,7 @@ func TestReload_saysWhatApplies(t *testing.T) {
 			t.Errorf("reload does not print %q but\n%s", want, r.out)
 		}
 	}
-	if r := p.ok("reload"); r.out != "nothing changed\n" {
+	if r := p.ok("reload"); strings.Contains(r.out, "applied") || !strings.Contains(r.out, "main.name          needs a restart") {
 		t.Errorf("a reload of the same prints %q", r.out)
 	}
 	if err := edit(p.config, [][3]string{{"limits", "max_calls", "many"}}); err != nil {
@@ -134,7 +135,7 @@ func TestJSON_keepsItsNames(t *testing.T) {
 			"held_calls id instance joined late law_holds name orphaned queued rate reclaimed redispatched refused refused_by returned running " +
 			"secure sessions succeeded uptime version workers",
 		"health": "draining healthy workers",
-		"workers": "address busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
+		"workers": "address alone busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
 			"stopping succeeded version",
 		"methods":  "aliases doc failed idempotent name queued running signature stream succeeded workers",
 		"calls":    "age attempt call client deadline method size state worker",

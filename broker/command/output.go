@@ -29,10 +29,17 @@ func inJSON(c *cli.Context) (bool, error) {
 	}
 }
 
-func writeJSON(w io.Writer, value any) error {
+// jsonEncoder writes values a line each.
+func jsonEncoder(w io.Writer) *json.Encoder {
 	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
+	return e
+}
+
+// writeJSON writes a value on as many lines as people like.
+func writeJSON(w io.Writer, value any) error {
+	e := jsonEncoder(w)
+	e.SetIndent("", "  ")
 	return e.Encode(value)
 }
 

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -52,7 +51,7 @@ func (v view[T]) show(c *cli.Context) error {
 		w := c.App.Writer
 		switch {
 		case asJSON && c.Bool("watch"):
-			err = json.NewEncoder(w).Encode(answer)
+			err = jsonEncoder(w).Encode(answer)
 		case asJSON:
 			err = writeJSON(w, answer)
 		default:

@@ -3,27 +3,26 @@ package supervise
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
-	"sync"
 	"time"
+
+	"github.com/servicetools/servicetools/workersdk/group"
 )
 
 // outputGrace is how long output is read on when a process has ended and
 // something that left its group holds the pipe open.
 const outputGrace = time.Second
 
-// process is a started child with its process group.
+// process is a started child with everything it starts.
 type process struct {
 	pid      int
 	evidence *evidence
 	ended    context.Context // done when the child is reaped and its group killed
 	status   string          // valid when ended
 
-	cmd *exec.Cmd
-	mu  sync.Mutex
-	// group is guarded by mu and nil when the child may be reaped: from then on
-	// its ids may belong to others.
-	group *group
+	cmd   *exec.Cmd
+	group *group.Group
 }
 
 // launch starts a process on the thread that lasts as long as Run.
@@ -40,9 +39,10 @@ func (s *Supervisor) launch(spec Spec) (*process, error) {
 	stdout := &lines{emit: emit}
 	stderr := &lines{emit: func(line []byte) { p.evidence.add(line); emit(line) }}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = stdout, stderr, outputGrace
+	cmd.SysProcAttr = bindToParent()
 
 	result := make(chan error)
-	s.starts <- func() { p.group, err = startGroup(cmd); result <- err }
+	s.starts <- func() { p.group, err = group.Start(cmd); result <- err }
 	if err := <-result; err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *Supervisor) launch(spec Spec) (*process, error) {
 	p.ended = ended
 	go func() {
 		defer end()
-		err := reap(cmd, p.release)
+		err := p.group.Wait()
 		stdout.flush()
 		stderr.flush()
 		switch {
@@ -67,25 +67,7 @@ func (s *Supervisor) launch(spec Spec) (*process, error) {
 // terminate asks the child, and it alone, to end: what it started is its own to
 // end in good order.
 func (p *process) terminate() {
-	if err := terminate(p.cmd.Process); err != nil && !errors.Is(err, errGone) {
-		p.kill() // it cannot be asked
+	if err := terminate(p.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.group.Kill() // it cannot be asked
 	}
-}
-
-// kill kills the whole group.
-func (p *process) kill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.group != nil {
-		p.group.kill()
-	}
-}
-
-// release kills what is left of the group and lets go of it.
-func (p *process) release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.group.kill()
-	p.group.close()
-	p.group = nil
 }

@@ -83,16 +83,22 @@ func playWorker(role, configFile string) {
 	os.Exit(0)
 }
 
-// playBroker supervises one worker until it is killed.
+// playBroker supervises one worker, which has a child, until it is killed.
 func playBroker() {
 	s := New(Config{Script: os.Args[0], Log: slog.New(slog.DiscardHandler), Output: io.Discard})
-	if _, err := s.Add(specOf(os.Args[1], "sleep"), 1); err != nil {
+	if _, err := s.Add(specOf(os.Args[1], "parent"), 1); err != nil {
 		os.Exit(9)
 	}
 	// Threads come and go while the supervisor works; its children must not.
 	for range 8 {
 		go runtime.LockOSThread()
 	}
+	go func() {
+		for s.List()[0].State != Running {
+			time.Sleep(time.Millisecond)
+		}
+		fmt.Println("running")
+	}()
 	s.Run(context.Background())
 }
 
@@ -495,46 +501,30 @@ func TestSupervisor_runsScriptsByTheirInterpreter(t *testing.T) {
 	await(t, func() bool { return out.String() == "shell w | --config_file=a b.ini\n" })
 }
 
+// TestBroker_killedTakesItsWorkersAlong, and what they have started, which does
+// not mind SIGTERM.
 func TestBroker_killedTakesItsWorkersAlong(t *testing.T) {
 	configFile := filepath.Join(t.TempDir(), "w")
 	broker := exec.Command(os.Args[0], configFile)
 	broker.Env = append(os.Environ(), roleEnv+"=broker")
+	out, err := broker.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := broker.Start(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	child := awaitPID(t, configFile+".child")
 	worker := awaitPID(t, configFile+".pid")
+	if said := awaitPID(t, configFile+"-child.pid"); said != child {
+		t.Fatalf("the worker's child is %d and says it is %d", child, said)
+	}
 	if err := broker.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = broker.Wait() // it was killed
-	await(t, func() bool { return !alive(worker) })
-}
-
-func TestGuard_killsTheGroupUnlessDismissed(t *testing.T) {
-	start := func() (*exec.Cmd, *guard) {
-		cmd := exec.Command("sleep", "1000")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		g, err := startGuard(cmd.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cmd, g
-	}
-	abandoned, g := start()
-	_ = g.stdin.Close() // as the end of this process would
-	if err := abandoned.Wait(); err == nil || err.Error() != "signal: killed" {
-		t.Errorf("the abandoned process ended with %v", err)
-	}
-	_ = g.cmd.Wait()
-
-	kept, g := start()
-	g.dismiss()
-	if !alive(kept.Process.Pid) {
-		t.Error("a dismissed guard killed its group")
-	}
-	_ = kept.Process.Kill()
-	_ = kept.Wait()
+	await(t, func() bool { return !alive(worker) && !alive(child) })
 }

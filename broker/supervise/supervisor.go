@@ -1,7 +1,7 @@
 // Package supervise runs the worker processes of this host: it starts them as
 // direct children, restarts them with growing delays, replaces those that grew
 // too large or too old, and ends them with everything they started. No child
-// outlives Run, nor, where the system has the means, a broker that is killed.
+// outlives Run, nor a broker that is killed.
 package supervise
 
 import (

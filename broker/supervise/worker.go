@@ -140,9 +140,9 @@ func (w *worker) end(p *process, force context.Context, reason string) {
 	case <-p.ended.Done():
 	case <-timer.C:
 		s.config.Log.Warn("worker did not end in time and is killed", "worker", w.spec.ID, "name", w.spec.Name, "pid", p.pid)
-		p.kill()
+		p.group.Kill()
 	case <-force.Done():
-		p.kill()
+		p.group.Kill()
 	}
 }
 

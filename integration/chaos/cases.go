@@ -140,9 +140,10 @@ func scaled(r *Run) {
 	})
 }
 
-// A broker that is told to stop lets calls finish, and the next one takes over.
+// A broker that is told to stop lets calls finish; those that come meanwhile wait
+// for the next one. No call fails.
 func brokerReplaced(r *Run) {
-	r.restarted("replacing the broker", func() { r.inOrder(r.broker) }, 0, "shutting_down")
+	r.restarted("replacing the broker", func() { r.inOrder(r.broker) }, 0)
 }
 
 func brokerKilled(r *Run) {
@@ -153,7 +154,7 @@ func brokerKilled(r *Run) {
 }
 
 // restarted ends the broker and starts another one, twice.
-func (r *Run) restarted(name string, end func(), inFlight int, mayFail string) {
+func (r *Run) restarted(name string, end func(), inFlight int, mayFail ...string) {
 	r.Usual()
 	var starts []time.Time
 	a, e := r.Under(func() {
@@ -167,7 +168,7 @@ func (r *Run) restarted(name string, end func(), inFlight int, mayFail string) {
 			r.All(Workers)
 			r.Calm(Beat)
 		}
-	}, mayFail)
+	}, mayFail...)
 	for _, at := range starts {
 		r.fullRate(e, at, a.BaseRate)
 	}

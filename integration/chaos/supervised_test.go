@@ -86,20 +86,23 @@ func TestFault_evidenceOfADeadWorker(t *testing.T) {
 }
 
 // A call that kills its worker takes max_attempts of them with it, and then is
-// tried no more; everything else keeps running.
+// tried no more; every other call succeeds, however often it was beside it.
 func TestFault_poison(t *testing.T) {
 	t.Parallel()
 	s := supervised(t)
-	s.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
+	s.AddClient(Load{Name: "c", Callers: 2 * Concurrency, HoldLeast: 25, HoldMost: 55, Methods: "again,again,again,retrail"})
 	s.flowing()
 	s.Rules.RateOf = "c"
-	_, e := s.Under(func() {
-		s.Fault("a poisonous call", MaxAttempts*Callers, time.Second, func() {
+	a, e := s.Under(func() {
+		s.Fault("a poisonous call", 1, time.Second, func() {
 			p := s.AddClient(Load{Name: "p", Cert: "other", Callers: 1, Methods: "poison", Calls: 1})
 			s.Eventually("the poisoner has its outcome", func() bool { return !p.Alive() })
 		})
 		s.All(Workers)
-	}, "worker_lost", "quarantined")
+	}, "quarantined")
+	if a.Failed["quarantined"] != 1 {
+		t.Errorf("%d calls were quarantined, not the poisonous one alone", a.Failed["quarantined"])
+	}
 	if !slices.ContainsFunc(e.Clients["p"], func(r Record) bool { return r.Code == "quarantined" }) {
 		t.Errorf("the poisonous call was not quarantined: %v", e.Clients["p"])
 	}

@@ -22,7 +22,7 @@ const (
 // mayImport lists the siblings that each module's production code may import.
 var mayImport = map[string][]string{
 	"wire":        {},
-	"broker":      {"wire", "workersdk/config"},
+	"broker":      {"wire", "workersdk/config", "workersdk/group"},
 	"workersdk":   {"wire"},
 	"clientsdk":   {"wire"},
 	"certtool":    {"wire"},

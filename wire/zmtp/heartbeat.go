@@ -20,7 +20,11 @@ func (l *Link) Beat(now time.Time, interval, dead time.Duration) {
 		l.Close(ErrIncomplete)
 		return
 	}
-	if silent >= interval || time.Duration(at-l.lastWrite.Load()) >= interval {
+	unused := time.Duration(at - l.lastWrite.Load())
+	if int64(unused) > busyPause {
+		l.retire()
+	}
+	if silent >= interval || unused >= interval {
 		l.Ping(dead)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/servicetools/servicetools/broker/config"
+	"github.com/servicetools/servicetools/workersdk/group"
 )
 
 // workers is how many demoworker processes the broker starts.
@@ -26,7 +27,8 @@ type cluster struct {
 	bin, dir string // static
 
 	process *exec.Cmd
-	exited  chan error // gets the process's end once
+	group   *group.Group // of process: nothing is left even if the demo is killed
+	exited  chan error   // gets the process's end once
 }
 
 // startCluster makes what is missing below dir and starts the broker. What an
@@ -46,12 +48,12 @@ func startCluster(ctx context.Context, bin, dir string) (*cluster, error) {
 	defer log.Close()
 	c.process = exec.Command(c.program("broker"), "serve", "--config", c.configPath())
 	c.process.Stdout, c.process.Stderr = log, log
-	// Ctrl-C at the terminal is for the demo, which stops the broker in order.
-	ownProcessGroup(c.process)
-	if err := c.process.Start(); err != nil {
+	// A group of its own: Ctrl-C at the terminal is for the demo, which stops the
+	// broker in order.
+	if c.group, err = group.Start(c.process); err != nil {
 		return nil, err
 	}
-	go func() { c.exited <- c.process.Wait() }()
+	go func() { c.exited <- c.group.Wait() }()
 	return c, nil
 }
 
@@ -175,7 +177,7 @@ func (c *cluster) stop() error {
 		}
 		return nil
 	case <-time.After(stopTimeout):
-		c.process.Process.Kill()
+		c.group.Kill()
 		<-c.exited
 		return fmt.Errorf("the broker did not stop within %v and was killed", stopTimeout)
 	}
