@@ -35,7 +35,7 @@ func start(t testing.TB, change func(*Config)) *site {
 }
 
 // startLogged is start with a log.
-func startLogged(t *testing.T, log slog.Handler, change func(*Config)) *site {
+func startLogged(t testing.TB, log slog.Handler, change func(*Config)) *site {
 	t.Helper()
 	keys := curve.KeysetIn(t.TempDir())
 	for _, r := range []curve.Request{
