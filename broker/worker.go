@@ -19,6 +19,8 @@ type worker struct {
 	worker   *dispatch.Worker
 	register message.Register
 	refusal  *message.Error // why REGISTER was refused
+
+	method []byte // scratch of Assign, which the dispatcher calls with its lock
 }
 
 // serve reads the link to its end. Only then is it known for sure which calls
@@ -111,6 +113,7 @@ func (w *worker) Registered(id string) {
 
 // Assign implements dispatch.WorkerSink.
 func (w *worker) Assign(a *dispatch.Assignment) uint64 {
+	w.method = append(w.method[:0], a.Method...)
 	e := message.Envelope{
 		Kind:     message.KindCall,
 		Flags:    message.FlagOrigin,
@@ -119,7 +122,7 @@ func (w *worker) Assign(a *dispatch.Assignment) uint64 {
 		Timeout:  a.Timeout,
 		Attempt:  a.Attempt,
 		Priority: a.Priority,
-		Method:   []byte(a.Method), // at most 32 bytes stay on the stack
+		Method:   w.method,
 		Body:     a.Body,
 	}
 	if a.Idempotent {

@@ -262,8 +262,7 @@ func BenchmarkCurveLink_thereAndBack(b *testing.B) {
 	go func() { ended <- l.Run(func(*zmtp.Message) error { back <- struct{}{}; return nil }) }()
 	body := make([]byte, 100)
 	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
+	for b.Loop() {
 		if err := l.Send(body); err != nil {
 			b.Fatal(err)
 		}
@@ -278,8 +277,7 @@ func BenchmarkCurveHandshake(b *testing.B) {
 	server, client := secure()
 	endpoint := listen(b, server, echo)
 	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
+	for b.Loop() {
 		l, err := zmtp.Dial(b.Context(), endpoint, client)
 		if err != nil {
 			b.Fatal(err)

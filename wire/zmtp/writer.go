@@ -25,6 +25,11 @@ type writer struct {
 	marks []mark // where messages end in out
 	piece []byte // of a shared body, behind its scratch byte
 	pair  [2][]byte
+
+	// buffers is what is left of pair. It is here because WriteTo makes it
+	// escape: on the stack it would be an allocation for each write.
+	buffers net.Buffers
+
 	last  int64 // when the last write ended that was followed by a rest, as Link.lastWrite
 	brief int   // rests in a row that were brief
 
@@ -262,8 +267,8 @@ func (l *Link) write(b, rest []byte) (n int, err error) {
 func (l *Link) writePair(a, b []byte) (int, error) {
 	w := &l.writer
 	w.pair = [2][]byte{a, b}
-	buffers := net.Buffers(w.pair[:])
-	n, err := buffers.WriteTo(l.conn)
+	w.buffers = w.pair[:]
+	n, err := w.buffers.WriteTo(l.conn)
 	w.pair = [2][]byte{}
 	return int(n), err
 }
