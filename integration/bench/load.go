@@ -71,16 +71,6 @@ func (s *slot) next() []byte {
 	return s.payload
 }
 
-// slotOf returns which slot an answer belongs to, for clients that match them
-// by content.
-func (l *load) slotOf(answer []byte) (int, bool) {
-	if len(answer) < 8 {
-		return 0, false
-	}
-	i := int(binary.LittleEndian.Uint32(answer))
-	return i, i < len(l.slots)
-}
-
 // ended takes the answer of the slot's call.
 func (l *load) ended(s *slot, answer []byte) {
 	wrong := !bytes.Equal(answer, s.payload)
