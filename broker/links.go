@@ -1,7 +1,8 @@
 package broker
 
 import (
-	"context"
+	"container/heap"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // links holds every live link, for liveness, revocation and the end.
 type links struct {
 	mu     sync.Mutex
-	live   map[*zmtp.Link]identity // guarded by mu
+	live   map[*zmtp.Link]*watched // guarded by mu
+	beats  beats                   // of live; guarded by mu
 	perKey map[string]int          // live links by identity.key; guarded by mu
 	ending bool                    // what is added now is finished at once; guarded by mu
 }
@@ -27,9 +29,11 @@ func (l *links) add(link *zmtp.Link, i identity, limit int) bool {
 		return false
 	}
 	if l.live == nil {
-		l.live, l.perKey = make(map[*zmtp.Link]identity), make(map[string]int)
+		l.live, l.perKey = make(map[*zmtp.Link]*watched), make(map[string]int)
 	}
-	l.live[link] = i
+	w := &watched{link: link, who: i}
+	l.live[link] = w
+	heap.Push(&l.beats, w)
 	l.perKey[i.key]++
 	if l.ending {
 		farewell(link, i, message.Errorf(message.ShuttingDown, "the broker was told to stop"))
@@ -68,7 +72,9 @@ func farewell(link *zmtp.Link, who identity, bye *message.Error) {
 func (l *links) remove(link *zmtp.Link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := l.live[link].key
+	w := l.live[link]
+	heap.Remove(&l.beats, w.index)
+	key := w.who.key
 	delete(l.live, link)
 	if l.perKey[key]--; l.perKey[key] == 0 {
 		delete(l.perKey, key)
@@ -83,18 +89,11 @@ func (l *links) len() int {
 
 // each calls f for a snapshot of the links, without the lock.
 func (l *links) each(f func(*zmtp.Link, identity)) {
-	type pair struct {
-		link *zmtp.Link
-		who  identity
-	}
 	l.mu.Lock()
-	all := make([]pair, 0, len(l.live))
-	for link, who := range l.live {
-		all = append(all, pair{link, who})
-	}
+	all := slices.Clone(l.beats)
 	l.mu.Unlock()
-	for _, p := range all {
-		f(p.link, p.who)
+	for _, w := range all {
+		f(w.link, w.who)
 	}
 }
 
@@ -110,21 +109,4 @@ func (l *links) end(key curve.PublicKey, cause error) {
 			time.AfterFunc(endWait, func() { link.Close(cause) })
 		}
 	})
-}
-
-// beats is how often in one interval the links are looked after.
-const beats = 4
-
-// watch looks after the links' liveness until ctx ends.
-func (l *links) watch(ctx context.Context, interval time.Duration) {
-	ticker := time.NewTicker(interval / beats)
-	defer ticker.Stop()
-	for {
-		select {
-		case now := <-ticker.C:
-			l.each(func(link *zmtp.Link, _ identity) { link.Beat(now, interval, 3*interval) })
-		case <-ctx.Done():
-			return
-		}
-	}
 }

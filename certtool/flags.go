@@ -36,6 +36,22 @@ func inJSON(c *cli.Context) (bool, error) {
 	}
 }
 
+// folder returns what list and verify look at: the certificates of the folder
+// that --path names, and whether the output is to be JSON.
+func folder(c *cli.Context) (keys curve.Keyset, all []record, asJSON bool, err error) {
+	if err := noArguments(c); err != nil {
+		return keys, nil, false, err
+	}
+	if asJSON, err = inJSON(c); err != nil {
+		return keys, nil, false, err
+	}
+	if keys, err = keyset(c); err != nil {
+		return keys, nil, false, err
+	}
+	all, err = records(keys)
+	return keys, all, asJSON, err
+}
+
 func noArguments(c *cli.Context) error {
 	if !c.Args().Present() {
 		return nil
@@ -58,4 +74,19 @@ func oneName(c *cli.Context) (string, error) {
 		return "", usagef("one NAME at a time, not %d", c.NArg())
 	}
 	return c.Args().First(), nil
+}
+
+// certificate returns what revoke and rotate change: the certificate of the
+// folder that --path names, by the name that is the command's only argument.
+func certificate(c *cli.Context) (keys curve.Keyset, name string, err error) {
+	if name, err = oneName(c); err != nil {
+		return keys, "", err
+	}
+	if keys, err = keyset(c); err != nil {
+		return keys, "", err
+	}
+	if err := curve.CheckName(name); err != nil {
+		return keys, "", usagef("%v", err)
+	}
+	return keys, name, nil
 }

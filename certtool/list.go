@@ -25,18 +25,7 @@ func listCommand() *cli.Command {
 }
 
 func list(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	asJSON, err := inJSON(c)
-	if err != nil {
-		return err
-	}
-	keys, err := keyset(c)
-	if err != nil {
-		return err
-	}
-	all, err := records(keys)
+	_, all, asJSON, err := folder(c)
 	if err != nil {
 		return err
 	}

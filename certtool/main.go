@@ -49,7 +49,7 @@ func (e *usageError) Error() string { return e.text }
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	commands := []*cli.Command{generateCommand(), listCommand(), showCommand(), verifyCommand(), revokeCommand(), rotateCommand()}
+	commands := []*cli.Command{generateCommand(), listCommand(), showCommand(), verifyCommand(), revokeCommand(), rotateCommand(), completionCommand()}
 	names := make([]string, len(commands))
 	for i, c := range commands {
 		names[i] = c.Name

@@ -26,11 +26,7 @@ func revokeCommand() *cli.Command {
 }
 
 func revoke(c *cli.Context) error {
-	name, err := oneName(c)
-	if err != nil {
-		return err
-	}
-	keys, err := keyset(c)
+	keys, name, err := certificate(c)
 	if err != nil {
 		return err
 	}

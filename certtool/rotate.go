@@ -3,7 +3,6 @@ package certtool
 import (
 	"fmt"
 
-	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/urfave/cli/v2"
 )
 
@@ -28,16 +27,9 @@ func rotateCommand() *cli.Command {
 }
 
 func rotate(c *cli.Context) error {
-	name, err := oneName(c)
+	keys, name, err := certificate(c)
 	if err != nil {
 		return err
-	}
-	keys, err := keyset(c)
-	if err != nil {
-		return err
-	}
-	if err := curve.CheckName(name); err != nil {
-		return usagef("%v", err)
 	}
 	made, err := keys.Rotate(name)
 	if err != nil {

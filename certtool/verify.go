@@ -37,18 +37,7 @@ type finding struct {
 }
 
 func verify(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	asJSON, err := inJSON(c)
-	if err != nil {
-		return err
-	}
-	keys, err := keyset(c)
-	if err != nil {
-		return err
-	}
-	all, err := records(keys)
+	keys, all, asJSON, err := folder(c)
 	if err != nil {
 		return err
 	}

@@ -179,12 +179,12 @@ func (s *session) detach(k *connection, cause error) {
 
 // beat keeps the link alive and ends it when the broker is silent.
 func (k *connection) beat(interval time.Duration) {
-	ticker := time.NewTicker(interval / 4)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
-		case now := <-ticker.C:
-			k.link.Beat(now, interval, missedBeats*interval)
+		case now := <-timer.C: // before this process was stopped, if it was
+			timer.Reset(k.link.Beat(now, interval, missedBeats*interval))
 		case <-k.over:
 			return
 		}

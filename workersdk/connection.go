@@ -201,17 +201,17 @@ func (w *Worker) findLocked(e *message.Envelope) *call {
 // beat keeps the link alive and ends it when the broker is silent, however
 // busy the methods are.
 func (k *connection) beat(interval time.Duration) {
-	ticker := time.NewTicker(interval / 4)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C: // its time is that before a stop
+		case <-timer.C: // its time is that before a stop
 			now := time.Now()
 			if !k.pulse.beat(now) {
 				k.link.Close(errStopped)
 				return
 			}
-			k.link.Beat(now, interval, missedBeats*interval)
+			timer.Reset(min(interval/4, k.link.Beat(now, interval, missedBeats*interval)))
 			k.worker.pool.trim()
 		case <-k.over:
 			return

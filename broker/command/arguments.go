@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/servicetools/servicetools/wire/completion"
 )
 
 // flagsFirst moves the options of a command in front of its arguments, so that
@@ -11,7 +13,7 @@ import (
 // first argument. What stands behind "--" stays.
 func flagsFirst(app *cli.App, args []string) []string {
 	command, at := commandOf(app, args)
-	if command == nil || args[len(args)-1] == completionFlag {
+	if command == nil || args[len(args)-1] == completion.Flag {
 		return args
 	}
 	var options, rest []string

@@ -54,15 +54,21 @@ func configCommand() *cli.Command {
 	}
 }
 
-func checkConfig(c *cli.Context) error {
+// configToShow returns the configuration that the options name, and whether the
+// output is to be JSON.
+func configToShow(c *cli.Context) (cfg *config.Config, asJSON bool, err error) {
 	if err := noArguments(c); err != nil {
-		return err
+		return nil, false, err
 	}
-	asJSON, err := inJSON(c)
-	if err != nil {
-		return err
+	if asJSON, err = inJSON(c); err != nil {
+		return nil, false, err
 	}
-	cfg, err := loadConfig(c, config.Read)
+	cfg, err = loadConfig(c, config.Read)
+	return cfg, asJSON, err
+}
+
+func checkConfig(c *cli.Context) error {
+	cfg, asJSON, err := configToShow(c)
 	if err != nil {
 		return err
 	}
@@ -82,14 +88,7 @@ type setting struct {
 }
 
 func showConfig(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	asJSON, err := inJSON(c)
-	if err != nil {
-		return err
-	}
-	cfg, err := loadConfig(c, config.Read)
+	cfg, asJSON, err := configToShow(c)
 	if err != nil {
 		return err
 	}

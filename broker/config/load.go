@@ -40,14 +40,9 @@ func Load(path string) (*Config, error) {
 
 func decode(f *ini.File) (*Config, error) {
 	c := &Config{Path: f.Name}
-	var errs []error
-	c.origins, errs = Schema.Decode(c, f, os.LookupEnv)
-	if errs == nil {
-		errs = c.verify()
-		c.origins.Locate(errs, f.Name)
-	}
-	if errs != nil {
-		return nil, errors.Join(errs...)
+	var err error
+	if c.origins, err = Schema.Load(c, f, os.LookupEnv, c.verify); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

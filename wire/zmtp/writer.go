@@ -30,7 +30,8 @@ type writer struct {
 	// escape: on the stack it would be an allocation for each write.
 	buffers net.Buffers
 
-	last int64 // when the last write ended that was followed by a rest, as Link.lastWrite
+	last  int64 // when the last write ended that was followed by a rest, as Link.lastWrite
+	brief int   // rests in a row that were brief
 
 	// Emptied slices of the queue that was written last.
 	spareBufs   [][]byte
@@ -79,10 +80,14 @@ func (l *Link) writeLoop() {
 	}
 }
 
-// busyPause is the pause between writes up to which a link counts as busy. Its
-// write loop waits for more instead of ending: to begin one costs a stack that
-// grows anew each time, a tenth and more of all that a small call costs.
-const busyPause = int64(50 * time.Millisecond)
+// A link counts as busy after busyRests rests of its write loop in a row that
+// were no longer than busyPause: heartbeats do not make it so. Its write loop
+// then waits for more instead of ending: to begin one costs a stack that grows
+// anew each time, a tenth and more of all that a small call costs.
+const (
+	busyPause = int64(50 * time.Millisecond)
+	busyRests = 16
+)
 
 // restLocked ends the write loop until there is something to write again, or
 // waits for that. It returns whether the loop has ended. A link that has nothing
@@ -94,10 +99,12 @@ func (l *Link) restLocked() (ended bool) {
 	l.writer.release()
 	l.queue.bufs, l.queue.frames = keep(l.queue.bufs), keep(l.queue.frames)
 	l.taken = 0
-	last, busy := l.writer.last, false
-	l.writer.last = l.lastWrite.Load()
-	busy = l.writer.last-last < busyPause
-	if busy && l.cause == nil && !l.closing {
+	last := l.writer.last
+	if l.writer.last = l.lastWrite.Load(); l.writer.last-last > busyPause {
+		l.writer.brief = 0
+	}
+	l.writer.brief++
+	if l.writer.brief > busyRests && l.cause == nil && !l.closing {
 		for l.resting = true; l.resting; {
 			l.more.Wait()
 		}

@@ -164,14 +164,9 @@ func FromEnv() (*Config, error) {
 
 func decode(f *ini.File, env func(string) (string, bool)) (*Config, error) {
 	c := &Config{Path: f.Name}
-	var errs []error
-	c.origins, errs = Schema.Decode(c, f, env)
-	if errs == nil {
-		errs = c.verify()
-		c.origins.Locate(errs, f.Name)
-	}
-	if errs != nil {
-		return nil, errors.Join(errs...)
+	var err error
+	if c.origins, err = Schema.Load(c, f, env, c.verify); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -37,6 +37,20 @@ const (
 	notFinite = "which is not a finite number"
 )
 
+// notWhole says why a number is none of the whole ones from low to below limit;
+// "" if it is one.
+func notWhole(f, low, limit float64) string {
+	switch {
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return notFinite
+	case f != math.Trunc(f):
+		return fraction
+	case f < low || f >= limit:
+		return tooLarge
+	}
+	return ""
+}
+
 func decodeInt(d *decoder, v reflect.Value) error {
 	t := d.next()
 	i := int64(t.num)
@@ -47,13 +61,8 @@ func decodeInt(d *decoder, v reflect.Value) error {
 			return doesNotFit(v.Type(), t, tooLarge)
 		}
 	case kindFloat:
-		switch {
-		case math.IsNaN(t.real) || math.IsInf(t.real, 0):
-			return doesNotFit(v.Type(), t, notFinite)
-		case t.real != math.Trunc(t.real):
-			return doesNotFit(v.Type(), t, fraction)
-		case t.real < -1<<63 || t.real >= 1<<63:
-			return doesNotFit(v.Type(), t, tooLarge)
+		if reason := notWhole(t.real, -1<<63, 1<<63); reason != "" {
+			return doesNotFit(v.Type(), t, reason)
 		}
 		i = int64(t.real)
 	default:
@@ -81,13 +90,8 @@ func decodeUint(d *decoder, v reflect.Value) error {
 			return doesNotFit(v.Type(), t, tooLarge)
 		}
 	case kindFloat:
-		switch {
-		case math.IsNaN(t.real) || math.IsInf(t.real, 0):
-			return doesNotFit(v.Type(), t, notFinite)
-		case t.real != math.Trunc(t.real):
-			return doesNotFit(v.Type(), t, fraction)
-		case t.real < 0 || t.real >= 1<<64:
-			return doesNotFit(v.Type(), t, tooLarge)
+		if reason := notWhole(t.real, 0, 1<<64); reason != "" {
+			return doesNotFit(v.Type(), t, reason)
 		}
 		u = uint64(t.real)
 	default:

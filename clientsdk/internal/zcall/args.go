@@ -13,13 +13,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/servicetools/servicetools/clientsdk"
+	"github.com/servicetools/servicetools/wire/completion"
 )
 
 // normalise rewrites a command line so that flags may stand anywhere and
 // negative numbers are arguments: the command, its flags, "--", the rest. A
 // line that does not begin with a command is a call.
 func normalise(app *cli.App, args []string) []string {
-	if len(args) > 1 && args[len(args)-1] == completionFlag { // it must stay the last
+	if len(args) > 1 && args[len(args)-1] == completion.Flag { // it must stay the last
 		return args
 	}
 	valued := map[string]bool{} // flags that take a value
@@ -60,9 +61,6 @@ func normalise(app *cli.App, args []string) []string {
 	line := append(append(args[:1:1], command), flags...)
 	return append(append(line, "--"), rest...)
 }
-
-// completionFlag asks for what may come next on the command line.
-const completionFlag = "--generate-bash-completion"
 
 // isFlag tells flags from JSON: of JSON only numbers begin with a dash.
 func isFlag(arg string) bool {

@@ -1,6 +1,7 @@
 package zcall
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -67,6 +68,25 @@ func request(c *cli.Context) (name string, args []any, err error) {
 	return name, args, nil
 }
 
+// caller makes one call; each value that comes goes to print.
+type caller func(ctx context.Context, client *clientsdk.Client, name string, args []any, print func(any) error) error
+
+// callAction is the action of a command that makes the call of its command line.
+func callAction(streams Streams, call caller) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		name, args, err := request(c)
+		if err != nil {
+			return err
+		}
+		client, err := connect(c)
+		if err != nil {
+			return err
+		}
+		defer leave(client)
+		return call(c.Context, withCallFlags(c, client, streams), name, args, newPrinter(streams.Out, c.Bool("raw")).print)
+	}
+}
+
 func callCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "call",
@@ -74,22 +94,13 @@ func callCommand(streams Streams) *cli.Command {
 		Usage:       "call METHOD, also one that is named like a command",
 		ArgsUsage:   "METHOD [JSON-ARG ...]",
 		Flags:       callFlags(),
-		Action: func(c *cli.Context) error {
-			name, args, err := request(c)
+		Action: callAction(streams, func(ctx context.Context, client *clientsdk.Client, name string, args []any, print func(any) error) error {
+			v, err := clientsdk.Call[any](ctx, client, name, args...)
 			if err != nil {
 				return err
 			}
-			client, err := connect(c)
-			if err != nil {
-				return err
-			}
-			defer leave(client)
-			v, err := clientsdk.Call[any](c.Context, withCallFlags(c, client, streams), name, args...)
-			if err != nil {
-				return err
-			}
-			return newPrinter(streams.Out, c.Bool("raw")).print(v)
-		},
+			return print(v)
+		}),
 	}
 }
 
@@ -100,26 +111,16 @@ func streamCommand(streams Streams) *cli.Command {
 		Usage:       "call a METHOD that streams, and print each item on a line",
 		ArgsUsage:   "METHOD [JSON-ARG ...]",
 		Flags:       callFlags(),
-		Action: func(c *cli.Context) error {
-			name, args, err := request(c)
-			if err != nil {
-				return err
-			}
-			client, err := connect(c)
-			if err != nil {
-				return err
-			}
-			defer leave(client)
-			p := newPrinter(streams.Out, c.Bool("raw"))
-			for v, err := range clientsdk.Stream[any](c.Context, withCallFlags(c, client, streams), name, args...) {
-				if err != nil {
-					return err
+		Action: callAction(streams, func(ctx context.Context, client *clientsdk.Client, name string, args []any, print func(any) error) error {
+			for v, err := range clientsdk.Stream[any](ctx, client, name, args...) {
+				if err == nil {
+					err = print(v)
 				}
-				if err := p.print(v); err != nil {
+				if err != nil {
 					return err
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }

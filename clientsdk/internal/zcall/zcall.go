@@ -80,7 +80,9 @@ func newApp(streams Streams) *cli.App {
 	for _, command := range app.Commands {
 		command.Flags = append(command.Flags, connectionFlags()...)
 		command.OnUsageError = usageError
-		command.BashComplete = completeFlags(command)
+		if command.BashComplete == nil {
+			command.BashComplete = completeFlags(command)
+		}
 	}
 	app.BashComplete = completeCommands
 	return app

@@ -369,5 +369,5 @@ func TestCompletion_knowsCommandsAndFlags(t *testing.T) {
 	if sh.run("completion", "bash"); sh.status != 0 || !strings.Contains(sh.out, "complete ") {
 		t.Errorf("status %d, %q", sh.status, sh.out)
 	}
-	sh.run("completion", "tcsh").want(exitUsage, "").says("bash, fish or zsh")
+	sh.run("completion", "tcsh").want(exitUsage, "").says("bash, zsh, fish or powershell")
 }

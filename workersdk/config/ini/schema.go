@@ -1,6 +1,7 @@
 package ini
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -126,6 +127,17 @@ func (s *Schema[T]) Decode(dst *T, f *File, env func(string) (string, bool)) (Or
 		k.field(dst).Set(v)
 	}
 	return origins, errs
+}
+
+// Load is Decode followed by verify, a check of dst that begins with Fill. All
+// that is wrong is one error, each part of it with its place.
+func (s *Schema[T]) Load(dst *T, f *File, env func(string) (string, bool), verify func() []error) (Origins, error) {
+	origins, errs := s.Decode(dst, f, env)
+	if errs == nil {
+		errs = verify()
+		origins.Locate(errs, f.Name)
+	}
+	return origins, errors.Join(errs...)
 }
 
 // unknown reports the sections and keys of f that the schema does not have.
