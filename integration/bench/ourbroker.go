@@ -26,6 +26,7 @@ type ourBroker struct {
 const limits = `
 [limits]
 max_connections = 20000
+connections_per_key = 20000
 calls_per_key = 400000
 bytes_per_key = 2 GiB
 memory_budget = 4 GiB
