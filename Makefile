@@ -13,6 +13,7 @@ PKG         ?= $(PACKAGES)
 RUN         ?= .
 MINUTES     ?= 10
 FUZZTIME    ?= 30s
+COUNT       ?= 6
 # The images are servicetools/IMAGE:TAG, for the platform of the engine.
 IMAGES      := broker demoworker zcall certtool demo
 TAG         ?= dev
@@ -24,7 +25,7 @@ WORKERS     ?= 3
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Count the words of Go's own source on four encrypted workers.
@@ -58,8 +59,12 @@ down: ## Stop the compose cluster and forget its keys.
 	$(COMPOSE) down --volumes --remove-orphans
 
 .PHONY: test
-test: deps ## Set up and run every test with the race detector.
+test: deps budgets ## Set up and run every test with the race detector.
 	go test -race -timeout 12m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
+
+.PHONY: budgets
+budgets: ## Run the tests that count allocations, which the race detector would hide.
+	$(if $(filter-out ./integration/%,$(PKG)),go test -run 'llocat' $(filter-out ./integration/%,$(PKG)))
 
 .PHONY: soak
 soak: ## Break a running system in every way, mixed, for MINUTES (default 10).
@@ -94,8 +99,24 @@ cover: deps ## Write the coverage of all tests to coverage/index.html.
 	go tool cover -func=coverage/all.out | tail -1
 
 .PHONY: bench
-bench: ## Run the benchmarks that lie beside the code.
-	go test -run '^$$' -bench . -benchmem $(PKG)
+bench: bin/bench ## Measure the broker beside libzmq, NATS, pyzmq and gRPC; FULL=1: every cell; BASE=main: that commit, too; ARGS=-help.
+	base=$(if $(BASE),$$(scripts/build-at.sh $(BASE))); bin/bench -version '$(VERSION)' -json bin/bench.json $(if $(FULL),-full) $${base:+-base $$base} $(ARGS)
+
+.PHONY: bin/bench
+bin/bench: build
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./integration/cmd/bench
+
+.PHONY: performance
+performance: bin/bench ## Put the results of the last make bench into docs/performance.md.
+	bin/bench -show bin/bench.json -page docs/performance.md >/dev/null
+
+.PHONY: microbench
+microbench: ## Run the benchmarks that lie beside the code; narrow them with PKG and RUN.
+	go test -run '^$$' -bench '$(RUN)' -benchmem $(PKG)
+
+.PHONY: benchstat
+benchstat: ## Compare these benchmarks with those of the commit BASE (default main), in COUNT rounds.
+	scripts/benchstat.sh $(or $(BASE),main) $(COUNT) '$(RUN)' $(PKG)
 
 .PHONY: licenses
 licenses: ## List the licence of every dependency of the binaries.

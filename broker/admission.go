@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ type admission struct {
 	roles       []curve.Role
 	keys        *keyring.Keyring
 	unknownHold time.Duration // how long a libzmq peer with an unknown key is kept waiting
+
+	// crowded returns why a key may not have another connection now, or nil.
+	crowded func(key string) *message.Error
 }
 
 // byKey decides about a peer that has proven its key. Libzmq gives up for good
@@ -46,6 +50,10 @@ func (a *admission) byKey(key curve.PublicKey, metadata zmtp.Metadata) (any, err
 	}
 	if err := a.speaks(metadata, refuse); err != nil {
 		return nil, err
+	}
+	if err := a.crowded(key.String()); err != nil {
+		// It may come back: libzmq does so only if it is told nothing.
+		return nil, &zmtp.Refusal{Status: "300", Reason: err.Message, SDK: sdk, Silent: !sdk, Hold: a.unknownHold}
 	}
 	if entry.Role == curve.RoleWorker && !sdk && len(entry.Methods()) > 0 {
 		return nil, refuse("key %s has a list of methods, but a worker without an SDK serves every method: give it a key without a list", key)
@@ -92,6 +100,13 @@ func (a *audit) admitted(endpoint string, i *identity) {
 
 func (a *audit) left(endpoint string, i *identity, cause error) {
 	a.log.Info("left", "endpoint", endpoint, "name", i.entry.Name, "key", i.key, "peer", i.address, "cause", cause)
+}
+
+// command records what an admin asks the broker to do.
+func (a *audit) command(i *identity, method, body []byte) {
+	if i.admin && bytes.HasPrefix(method, []byte(message.ReservedPrefix)) && changes[string(method)] {
+		a.log.Info("command", "method", string(method), "args", paramsText(body), "name", i.entry.Name, "key", i.key, "peer", i.address)
+	}
 }
 
 // maxSaid bounds the hosts that are named within one second.

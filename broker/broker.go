@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,14 +105,15 @@ func (b *Broker) open() error {
 		}
 		b.keys.OnRemove(b.revoke)
 	}
+	limits := b.config.ListenLimits()
 	var err error
-	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, admission{
+	b.frontend, err = b.listen("tcp://"+b.config.FrontendAddr(), key, limits, admission{
 		endpoint: "frontend", socketType: "ROUTER", roles: []curve.Role{curve.RoleClient, curve.RoleAdmin},
 	})
 	if err != nil {
 		return fmt.Errorf("frontend: %w", err)
 	}
-	b.backend, err = b.listen("tcp://"+b.config.BackendAddr(), key, admission{
+	b.backend, err = b.listen("tcp://"+b.config.BackendAddr(), key, limits, admission{
 		endpoint: "backend", socketType: "DEALER", roles: []curve.Role{curve.RoleWorker},
 	})
 	if err != nil {
@@ -128,7 +128,7 @@ func loadServerKey(path string) (curve.SecretKey, error) {
 	c, err := curve.LoadCertificate(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return curve.SecretKey{}, fmt.Errorf("there is no server certificate %s: make it with certtool generate --path DIR --users server, where DIR holds public_keys and private_keys", path)
+		return curve.SecretKey{}, fmt.Errorf("there is no server certificate %s: %w; make it with certtool generate --path DIR --users server, where DIR holds public_keys and private_keys", path, fs.ErrNotExist)
 	case err != nil:
 		return curve.SecretKey{}, err
 	case c.Secret.IsZero():
@@ -140,16 +140,12 @@ func loadServerKey(path string) (curve.SecretKey, error) {
 }
 
 // listen opens one endpoint.
-func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Listener, error) {
+func (b *Broker) listen(addr string, key curve.SecretKey, limits zmtp.ListenLimits, a admission) (*zmtp.Listener, error) {
 	security := &b.config.Security
-	a.keys, a.unknownHold = b.keys, max(0, security.UnknownKeyHold)
+	a.keys, a.unknownHold, a.crowded = b.keys, max(0, security.UnknownKeyHold), b.crowded
 	var mechanism zmtp.Mechanism = zmtp.Null{Admit: a.byMetadata}
 	if !security.Insecure {
-		slots := security.CryptoSlots
-		if slots == 0 {
-			slots = runtime.NumCPU()
-		}
-		mechanism = &curve.Server{Key: key, Admit: a.byKey, Slots: curve.NewSlots(slots)}
+		mechanism = &curve.Server{Key: key, Admit: a.byKey}
 	}
 	endpoint := &zmtp.Config{
 		SocketType: a.socketType,
@@ -157,7 +153,7 @@ func (b *Broker) listen(addr string, key curve.SecretKey, a admission) (*zmtp.Li
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     b.config.LinkLimits(),
 	}
-	listener, err := zmtp.Listen(addr, endpoint, b.config.ListenLimits(),
+	listener, err := zmtp.Listen(addr, endpoint, limits,
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })
 	if err != nil {
 		where := "[main]"
@@ -360,9 +356,31 @@ func (b *Broker) serveBackend(link *zmtp.Link) {
 // errNotAdmitted ends the links of a key whose certificate has gone or changed.
 var errNotAdmitted = errors.New("the key is not admitted any more as what it was")
 
+// crowded returns why a key may not have another connection now, or nil.
+func (b *Broker) crowded(key string) *message.Error {
+	if limit := b.connectionsPerKey(); b.links.count(key) >= limit {
+		return errCrowded(key, limit)
+	}
+	return nil
+}
+
+func errCrowded(key string, limit int) *message.Error {
+	return message.Errorf(message.QueueFull, "%s has %d connections already: close some, or raise connections_per_key in the broker's [limits]", key, limit)
+}
+
+func (b *Broker) connectionsPerKey() int { return b.applied.Load().Limits.ConnectionsPerKey }
+
 // serveLink keeps a link on the books while it is served.
 func (b *Broker) serveLink(endpoint string, link *zmtp.Link, who identity, serve func() error) {
-	b.links.add(link, who)
+	if limit := b.connectionsPerKey(); !b.links.add(link, who, limit) {
+		// Without security nobody has counted at the door, and else two may have
+		// come through it at once.
+		reason := errCrowded(who.key, limit)
+		b.audit.refuse(endpoint, link.RemoteAddr(), reason)
+		farewell(link, who, reason)
+		_ = link.Run(nil) // to its end, which is about to come
+		return
+	}
 	if b.keys != nil && !b.keys.Holds(who.entry) {
 		// The certificate has gone or changed between the admission and now, when
 		// revoke did not see the link yet.

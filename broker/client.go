@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/version"
 	"github.com/servicetools/servicetools/wire/zmtp"
@@ -37,6 +38,8 @@ func (c *client) serve() error {
 // receive handles one message: whole envelopes, one after the other.
 func (c *client) receive(m *zmtp.Message) error {
 	var e message.Envelope
+	memory := m.Share()
+	defer memory.Release()
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
@@ -50,15 +53,18 @@ func (c *client) receive(m *zmtp.Message) error {
 			if _, _, malformed := message.SplitBody(e.Body); malformed != nil {
 				return malformed // here and not at a worker that did no wrong
 			}
+			c.broker.audit.command(&c.who, e.Method, e.Body)
 			err = breach(c.session.Submit(&dispatch.Request{
 				Number:     e.ID,
 				Method:     e.Method,
 				Body:       e.Body,
+				Memory:     memory,
 				Timeout:    e.Timeout,
 				Priority:   e.Priority,
 				Idempotent: e.Flags&message.FlagIdempotent != 0,
 				Stream:     e.Flags&message.FlagStream != 0,
 				Resubmit:   e.Flags&message.FlagResubmit != 0,
+				Attempt:    e.Attempt,
 				Key:        e.Key,
 			}))
 		case message.KindAck:
@@ -127,12 +133,17 @@ func (c *client) Attached(resumed bool, last uint64) {
 
 // Outcome implements dispatch.ClientSink.
 func (c *client) Outcome(o *dispatch.Outcome) {
-	c.send(&message.Envelope{Kind: o.Kind, ID: o.Number, Body: o.Body})
+	_, _ = sendShared(c.link, &message.Envelope{Kind: o.Kind, ID: o.Number, Body: o.Body}, o.Memory) // as send
 }
 
 // Part implements dispatch.ClientSink.
 func (c *client) Part(number uint64, _ []byte, sequence uint64, body []byte) {
 	c.send(&message.Envelope{Kind: message.KindPart, ID: number, Sequence: sequence, Body: body})
+}
+
+// Attempt implements dispatch.ClientSink.
+func (c *client) Attempt(number uint64, attempt uint8) {
+	c.send(&message.Envelope{Kind: message.KindAttempt, ID: number, Sequence: uint64(attempt)})
 }
 
 // Progress implements dispatch.ClientSink.
@@ -149,6 +160,14 @@ func (c *client) Close(reason *message.Error) {
 // send queues an envelope. A link that takes nothing has ended or is about to:
 // its read loop returns and detaches the session, which keeps the outcomes.
 func (c *client) send(e *message.Envelope) { _, _ = appendEnvelope(c.link, e) }
+
+// sendShared is appendEnvelope for a body that lies in memory, unless that is nil.
+func sendShared(link *zmtp.Link, e *message.Envelope, memory *buffer.Buffer) (uint64, error) {
+	if memory == nil {
+		return appendEnvelope(link, e)
+	}
+	return link.AppendShared(func(dst []byte) []byte { return e.AppendHead(dst) }, e.Body, memory)
+}
 
 // appendEnvelope queues e and returns the stream offset of its first byte.
 func appendEnvelope(link *zmtp.Link, e *message.Envelope) (uint64, error) {

@@ -83,7 +83,7 @@ func (s *site) raw(name string) (server *zmtp.Link, client *zmtp.Link) {
 		s.t.Fatal(err)
 	}
 	defer ln.Close()
-	admit := admission{endpoint: "frontend", socketType: "ROUTER", roles: []curve.Role{curve.RoleClient}, keys: s.broker.keys}
+	admit := admission{endpoint: "frontend", socketType: "ROUTER", roles: []curve.Role{curve.RoleClient}, keys: s.broker.keys, crowded: s.broker.crowded}
 	key, err := loadServerKey(s.keys.SecretPath("server"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -96,7 +96,7 @@ func (s *site) raw(name string) (server *zmtp.Link, client *zmtp.Link) {
 			return
 		}
 		link, _ := zmtp.Handshake(context.Background(), conn, &zmtp.Config{
-			SocketType: "ROUTER", Mechanism: &curve.Server{Key: key, Admit: admit.byKey, Slots: curve.NewSlots(1)},
+			SocketType: "ROUTER", Mechanism: &curve.Server{Key: key, Admit: admit.byKey},
 		})
 		accepted <- link
 	}()

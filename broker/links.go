@@ -1,7 +1,8 @@
 package broker
 
 import (
-	"context"
+	"container/heap"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,20 +14,38 @@ import (
 // links holds every live link, for liveness, revocation and the end.
 type links struct {
 	mu     sync.Mutex
-	live   map[*zmtp.Link]identity // guarded by mu
+	live   map[*zmtp.Link]*watched // guarded by mu
+	beats  beats                   // of live; guarded by mu
+	perKey map[string]int          // live links by identity.key; guarded by mu
 	ending bool                    // what is added now is finished at once; guarded by mu
 }
 
-func (l *links) add(link *zmtp.Link, i identity) {
+// add puts a link on the books. It reports false, and does not, if the key has
+// limit links already.
+func (l *links) add(link *zmtp.Link, i identity, limit int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.perKey[i.key] >= limit {
+		return false
+	}
 	if l.live == nil {
-		l.live = make(map[*zmtp.Link]identity)
+		l.live, l.perKey = make(map[*zmtp.Link]*watched), make(map[string]int)
 	}
-	l.live[link] = i
+	w := &watched{link: link, who: i}
+	l.live[link] = w
+	heap.Push(&l.beats, w)
+	l.perKey[i.key]++
 	if l.ending {
-		farewell(link, i)
+		farewell(link, i, message.Errorf(message.ShuttingDown, "the broker was told to stop"))
 	}
+	return true
+}
+
+// count returns how many links a key has.
+func (l *links) count(key string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.perKey[key]
 }
 
 // finish ends every link, also those that are yet to be added, once what is
@@ -35,14 +54,16 @@ func (l *links) finish() {
 	l.mu.Lock()
 	l.ending = true
 	l.mu.Unlock()
-	l.each(farewell)
+	l.each(func(link *zmtp.Link, who identity) {
+		farewell(link, who, message.Errorf(message.ShuttingDown, "the broker was told to stop"))
+	})
 }
 
-// farewell ends a link of a broker that stops. Every call that was taken has
-// its outcome in front of the BYE: a client may call elsewhere what has none.
-func farewell(link *zmtp.Link, who identity) {
+// farewell ends a link and tells an SDK why. When a broker stops, every call
+// that was taken has its outcome in front of the BYE: a client may call
+// elsewhere what has none.
+func farewell(link *zmtp.Link, who identity, bye *message.Error) {
 	if who.sdk {
-		bye := message.Errorf(message.ShuttingDown, "the broker was told to stop")
 		_, _ = appendEnvelope(link, &message.Envelope{Kind: message.KindBye, Body: bye.Append(nil)}) // a dead link needs none
 	}
 	link.Finish()
@@ -51,7 +72,13 @@ func farewell(link *zmtp.Link, who identity) {
 func (l *links) remove(link *zmtp.Link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	w := l.live[link]
+	heap.Remove(&l.beats, w.index)
+	key := w.who.key
 	delete(l.live, link)
+	if l.perKey[key]--; l.perKey[key] == 0 {
+		delete(l.perKey, key)
+	}
 }
 
 func (l *links) len() int {
@@ -62,18 +89,11 @@ func (l *links) len() int {
 
 // each calls f for a snapshot of the links, without the lock.
 func (l *links) each(f func(*zmtp.Link, identity)) {
-	type pair struct {
-		link *zmtp.Link
-		who  identity
-	}
 	l.mu.Lock()
-	all := make([]pair, 0, len(l.live))
-	for link, who := range l.live {
-		all = append(all, pair{link, who})
-	}
+	all := slices.Clone(l.beats)
 	l.mu.Unlock()
-	for _, p := range all {
-		f(p.link, p.who)
+	for _, w := range all {
+		f(w.link, w.who)
 	}
 }
 
@@ -89,21 +109,4 @@ func (l *links) end(key curve.PublicKey, cause error) {
 			time.AfterFunc(endWait, func() { link.Close(cause) })
 		}
 	})
-}
-
-// beats is how often in one interval the links are looked after.
-const beats = 4
-
-// watch looks after the links' liveness until ctx ends.
-func (l *links) watch(ctx context.Context, interval time.Duration) {
-	ticker := time.NewTicker(interval / beats)
-	defer ticker.Stop()
-	for {
-		select {
-		case now := <-ticker.C:
-			l.each(func(link *zmtp.Link, _ identity) { link.Beat(now, interval, 3*interval) })
-		case <-ctx.Done():
-			return
-		}
-	}
 }

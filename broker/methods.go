@@ -19,6 +19,12 @@ type ownMethod struct {
 	run func(context.Context, *Broker, params) (any, error)
 }
 
+// changes names the own methods that change something: each call of one is on record.
+var changes = map[string]bool{
+	"broker.cancel": true, "broker.add": true, "broker.remove": true,
+	"broker.scale": true, "broker.drain": true, "broker.reload": true,
+}
+
 // ownMethods is filled by init, since its functions refer to it.
 var ownMethods []ownMethod
 

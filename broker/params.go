@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -25,6 +26,26 @@ func parseParams(body []byte) (params, error) {
 		return p, err
 	}
 	return p, message.Unmarshal(kwargs, &p.kwargs)
+}
+
+// maxParamsText bounds what the log has of the arguments of a call.
+const maxParamsText = 256
+
+// paramsText prints the arguments of a call of an own method, for the log.
+func paramsText(body []byte) string {
+	args, kwargs, malformed := message.SplitBody(body)
+	if malformed != nil {
+		return "malformed"
+	}
+	var a, k any
+	text := ""
+	if message.Unmarshal(args, &a) == nil {
+		text = fmt.Sprint(a)
+	}
+	if message.Unmarshal(kwargs, &k) == nil && k != nil {
+		text += fmt.Sprint(" ", k)
+	}
+	return text[:min(len(text), maxParamsText)]
 }
 
 // get decodes the parameter that is called name, or stands at position, into

@@ -48,6 +48,7 @@ func (c *plainClient) receive(m *zmtp.Message) error {
 		return nil
 	}
 	c.body = message.AppendBody(c.body[:0], r.Args, r.Kwargs)
+	c.broker.audit.command(&c.who, r.Method, c.body)
 	err := breach(c.session.Submit(&dispatch.Request{
 		Method:     r.Method,
 		Body:       c.body,
@@ -138,6 +139,9 @@ func (c *plainClient) Outcome(o *dispatch.Outcome) { c.reply(o.Tag, o.Kind, o.Bo
 
 // Part implements dispatch.ClientSink. A plain client asks for no streams.
 func (c *plainClient) Part(uint64, []byte, uint64, []byte) {}
+
+// Attempt implements dispatch.ClientSink.
+func (c *plainClient) Attempt(uint64, uint8) {}
 
 // Progress implements dispatch.ClientSink.
 func (c *plainClient) Progress(uint64, []byte, []byte) {}

@@ -19,7 +19,7 @@ import (
 
 // site is a broker that runs for one test, and the keys of everybody.
 type site struct {
-	t      *testing.T
+	t      testing.TB
 	broker *Broker
 	keys   curve.Keyset
 	stop   context.CancelFunc
@@ -29,7 +29,13 @@ type site struct {
 // start runs a broker on free loopback ports until the test ends, with keys for
 // server, worker, client and admin, one of a worker that may serve "add" only,
 // a revoked one of former's and one of a stranger's that is not in the folder.
-func start(t *testing.T, change func(*Config)) *site {
+func start(t testing.TB, change func(*Config)) *site {
+	t.Helper()
+	return startLogged(t, slog.NewTextHandler(io.Discard, nil), change)
+}
+
+// startLogged is start with a log.
+func startLogged(t testing.TB, log slog.Handler, change func(*Config)) *site {
 	t.Helper()
 	keys := curve.KeysetIn(t.TempDir())
 	for _, r := range []curve.Request{
@@ -55,7 +61,7 @@ func start(t *testing.T, change func(*Config)) *site {
 	if change != nil {
 		change(cfg)
 	}
-	b, err := New(cfg, WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	b, err := New(cfg, WithLogger(slog.New(log)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +80,8 @@ func start(t *testing.T, change func(*Config)) *site {
 	return s
 }
 
-// dial connects as the owner of the named key, with a socket of the given type.
+// dial connects as the owner of the named key, which an insecure broker does not
+// ask for, with a socket of the given type.
 func (s *site) dial(addr net.Addr, name, socketType string, properties ...zmtp.Property) *zmtp.Link {
 	s.t.Helper()
 	link, err := s.try(addr, name, socketType, properties...)
@@ -96,11 +103,11 @@ func (s *site) try(addr net.Addr, name, socketType string, properties ...zmtp.Pr
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return zmtp.Dial(s.t.Context(), "tcp://"+addr.String(), &zmtp.Config{
-		SocketType: socketType,
-		Mechanism:  &curve.Client{Key: own.Secret, ServerKey: server.Public},
-		Metadata:   properties,
-	})
+	var mechanism zmtp.Mechanism = &curve.Client{Key: own.Secret, ServerKey: server.Public}
+	if s.broker.config.Security.Insecure {
+		mechanism = zmtp.Null{}
+	}
+	return zmtp.Dial(s.t.Context(), "tcp://"+addr.String(), &zmtp.Config{SocketType: socketType, Mechanism: mechanism, Metadata: properties})
 }
 
 // inbox runs the link and passes on the last frame of each message.
@@ -116,7 +123,7 @@ func inbox(link *zmtp.Link) <-chan []byte {
 	return got
 }
 
-func pack(t *testing.T, v any) []byte {
+func pack(t testing.TB, v any) []byte {
 	t.Helper()
 	b, err := msgpack.Marshal(v)
 	if err != nil {
@@ -125,7 +132,7 @@ func pack(t *testing.T, v any) []byte {
 	return b
 }
 
-func unpack(t *testing.T, b []byte) map[string]any {
+func unpack(t testing.TB, b []byte) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := msgpack.Unmarshal(b, &v); err != nil {
@@ -194,7 +201,7 @@ func (s *site) refused(as string, code message.Code, method string, args ...any)
 }
 
 // until waits for a condition of another goroutine's making.
-func until(t *testing.T, what string, condition func() bool) {
+func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -205,7 +212,7 @@ func until(t *testing.T, what string, condition func() bool) {
 
 // sdk is a peer that speaks the compact protocol.
 type sdk struct {
-	t     *testing.T
+	t     testing.TB
 	link  *zmtp.Link
 	got   chan message.Envelope
 	ended chan struct{} // closed when the link has ended
@@ -304,11 +311,21 @@ func (p *sdk) wantError(kind message.Kind, code message.Code) *message.Error {
 }
 
 // call is a CALL of a method with one argument.
-func call(t *testing.T, number uint64, method string, arg any) message.Envelope {
+func call(t testing.TB, number uint64, method string, arg any) message.Envelope {
 	return message.Envelope{Kind: message.KindCall, ID: number, Method: []byte(method), Body: message.AppendBody(nil, pack(t, []any{arg}), nil)}
 }
 
 // answer is the RESULT of an assigned call.
-func answer(t *testing.T, e message.Envelope, result any) message.Envelope {
+func answer(t testing.TB, e message.Envelope, result any) message.Envelope {
 	return message.Envelope{Kind: message.KindResult, ID: e.ID, Body: pack(t, result)}
+}
+
+// secret returns the secret key of that name.
+func (s *site) secret(name string) curve.SecretKey {
+	s.t.Helper()
+	c, err := curve.LoadCertificate(s.keys.SecretPath(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c.Secret
 }

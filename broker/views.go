@@ -22,6 +22,7 @@ import (
 type StatusView struct {
 	Name        string            `json:"name"`
 	ID          string            `json:"id"`
+	Instance    string            `json:"instance"` // changes with each start
 	Version     string            `json:"version"`
 	Uptime      float64           `json:"uptime"`
 	Frontend    string            `json:"frontend"`
@@ -61,8 +62,8 @@ func (b *Broker) statusView() StatusView {
 	s.Accepted--
 	s.Running--
 	return StatusView{
-		Name: b.config.Main.Name, ID: b.config.Main.ID, Version: version.String(), Uptime: seconds(time.Since(b.started)),
-		Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
+		Name: b.config.Main.Name, ID: b.config.Main.ID, Instance: hex.EncodeToString(b.instance[:]),
+		Version: version.String(), Uptime: seconds(time.Since(b.started)), Frontend: b.Frontend().String(), Backend: b.Backend().String(), Secure: !b.config.Security.Insecure,
 		Draining: s.Draining, Accepted: s.Accepted, Succeeded: s.Succeeded, Failed: s.Failed, Queued: s.Queued,
 		Running: s.Running, LawHolds: s.Law() == nil, Refused: s.Refused, Returned: s.Returned,
 		Dispatched: s.Redispatched, Reclaimed: s.Reclaimed, Late: s.Late, Orphaned: s.Orphaned,
@@ -95,6 +96,7 @@ type WorkerView struct {
 	Capacity  int      `json:"capacity"`
 	Busy      int      `json:"busy"`
 	Stopping  int      `json:"stopping"` // of busy, with calls that nobody waits for
+	Alone     bool     `json:"alone"`    // takes no other call, for one that may kill its worker
 	Succeeded uint64   `json:"succeeded"`
 	Failed    uint64   `json:"failed"`
 	Connected float64  `json:"connected"`
@@ -116,7 +118,7 @@ func (b *Broker) workerViews() []WorkerView {
 		}
 		v := WorkerView{
 			ID: w.ID, Name: w.Name, State: "connected", Host: w.Host, PID: w.PID, Address: w.Address, Version: w.Version,
-			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Succeeded: w.Done, Failed: w.Failed,
+			Plain: w.Plain, Capacity: w.Capacity, Busy: w.Busy, Stopping: w.Stopping, Alone: w.Alone, Succeeded: w.Done, Failed: w.Failed,
 			Connected: seconds(w.Since), Methods: w.Methods, Stderr: []string{},
 		}
 		if w.Draining {

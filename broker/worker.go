@@ -19,6 +19,8 @@ type worker struct {
 	worker   *dispatch.Worker
 	register message.Register
 	refusal  *message.Error // why REGISTER was refused
+
+	method []byte // scratch of Assign, which the dispatcher calls with its lock
 }
 
 // serve reads the link to its end. Only then is it known for sure which calls
@@ -37,6 +39,8 @@ func (w *worker) serve() error {
 // receive handles one message: whole envelopes, one after the other.
 func (w *worker) receive(m *zmtp.Message) error {
 	var e message.Envelope
+	memory := m.Share()
+	defer memory.Release()
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
@@ -47,16 +51,16 @@ func (w *worker) receive(m *zmtp.Message) error {
 		}
 		ref := dispatch.Ref{Token: e.ID, Origin: e.Origin}
 		if e.Flags&message.FlagOrigin != 0 {
-			ref.Token = 0
+			ref.Token, ref.Attempt = 0, uint8(min(e.ID, 255))
 		}
 		switch e.Kind {
 		case message.KindResult, message.KindError:
-			w.worker.Outcome(ref, e.Kind, e.Body)
+			w.worker.SharedOutcome(ref, e.Kind, e.Body, memory)
 		case message.KindPart:
 			w.worker.Part(ref, e.Sequence, e.Body)
 		case message.KindProgress:
 			if e.Flags&message.FlagClaim != 0 {
-				w.worker.Claim(e.Origin)
+				w.worker.Claim(e.Origin, ref.Attempt, e.Flags&message.FlagEnded != 0)
 			} else {
 				w.worker.Progress(ref, e.Body)
 			}
@@ -89,6 +93,7 @@ func (w *worker) enlist(e *message.Envelope) error {
 	if w.refusal = w.register.Validate(); w.refusal == nil {
 		w.worker, w.refusal = w.broker.dispatcher.Register(w.who.worker(&w.register, w))
 	}
+	w.register.Methods = nil // which may be megabytes; the dispatcher has those that are new
 	return nil
 }
 
@@ -108,6 +113,7 @@ func (w *worker) Registered(id string) {
 
 // Assign implements dispatch.WorkerSink.
 func (w *worker) Assign(a *dispatch.Assignment) uint64 {
+	w.method = append(w.method[:0], a.Method...)
 	e := message.Envelope{
 		Kind:     message.KindCall,
 		Flags:    message.FlagOrigin,
@@ -116,7 +122,7 @@ func (w *worker) Assign(a *dispatch.Assignment) uint64 {
 		Timeout:  a.Timeout,
 		Attempt:  a.Attempt,
 		Priority: a.Priority,
-		Method:   []byte(a.Method), // at most 32 bytes stay on the stack
+		Method:   w.method,
 		Body:     a.Body,
 	}
 	if a.Idempotent {
@@ -125,7 +131,7 @@ func (w *worker) Assign(a *dispatch.Assignment) uint64 {
 	if a.Stream {
 		e.Flags |= message.FlagStream
 	}
-	offset, err := w.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	offset, err := sendShared(w.link, &e, a.Memory)
 	if err != nil {
 		return dispatch.NeverSent
 	}

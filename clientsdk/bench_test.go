@@ -71,8 +71,7 @@ func benchmarkEcho(b *testing.B, c *Client, flying, size int) {
 			}
 		})
 	}
-	b.ResetTimer()
-	for range b.N {
+	for b.Loop() {
 		work <- struct{}{}
 	}
 	close(work)
@@ -92,8 +91,8 @@ func BenchmarkGo(b *testing.B) {
 			}
 		}
 	})
-	for i := range b.N {
-		futures <- c.Go(b.Context(), "echo", i)
+	for b.Loop() {
+		futures <- c.Go(b.Context(), "echo", 12345)
 	}
 	close(futures)
 	reading.Wait()

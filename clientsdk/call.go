@@ -3,6 +3,7 @@ package clientsdk
 import (
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -13,7 +14,7 @@ type state uint8
 const (
 	stateNew     state = iota
 	stateWaiting       // in session.waiting, for a place in flight
-	stateFlying        // in session.calls, for its outcome
+	stateFlying        // in session.calls, for its outcome, or held for the next broker
 	stateEnded         // reply or err is set, or about to be by the reader
 )
 
@@ -22,14 +23,14 @@ type call struct {
 	session *session
 
 	// Written by the caller before start, constant until the call has ended.
-	buf       []byte // method, key and body, back to back
+	buf       *buffer.Buffer // method, key and body, back to back; nil once the call has ended
 	methodEnd int
 	keyEnd    int
 	flags     message.Flags
 	priority  Priority
 	deadline  time.Time // zero = none
 	inbox     *inbox    // for streams and progress, else nil
-	ended     func()    // of a future, called once, must not block; nil else
+	future    *Future   // whose call it is; nil if a goroutine waits for done
 
 	// Guarded by session.mu.
 	state      state
@@ -37,21 +38,22 @@ type call struct {
 	sent       bool          // appended to the present link, or held by its broker
 	offset     uint64        // where in the present link's stream
 	handed     bool          // a lost link had handed it to the kernel
+	held       bool          // the broker stops and did not take it: the next one gets it
+	attempt    uint8         // that a worker has it in, as a broker said last; 0 = none or the first
 	overdue    bool          // the deadline is over; the broker has a last moment to say so
 	prev, next *call         // in session.waiting
 	placed     chan struct{} // of a future that had to wait: closed when it flies
-	timer      *time.Timer
 
-	// done gets one token when the outcome is there; capacity 1. The fields
-	// below are written by whoever ends the call, and read after the token.
-	done   chan struct{}
-	reply  []byte // a RESULT's body
-	err    *Error
-	pooled bool // the timer is at rest, so that the record may be used again
+	// Its place in session.deadlines.
+	due                 int64 // 0 = nowhere
+	dueBefore, dueAfter *call
+
+	// done gets one token when the outcome is there; capacity 1, nil for a future.
+	// The fields below are written by whoever ends the call, and read after the token.
+	done  chan struct{}
+	reply buffer.Content // a RESULT's body
+	err   *Error
 }
-
-// maxKept is the largest buffer that a pooled record keeps, in bytes.
-const maxKept = 128 << 10
 
 // newCall returns an empty record.
 func (s *session) newCall() *call {
@@ -64,22 +66,27 @@ func (s *session) newCall() *call {
 // release gives back the record of a call that has ended, after its done token
 // was taken. reply is lost.
 func (s *session) release(c *call) {
-	if !c.pooled || c.ended != nil {
-		return // its timer may still be about to fire, or a future holds it
+	c.drop()
+	if c.future != nil {
+		return // it is part of that
 	}
-	fresh := call{session: s, done: c.done, timer: c.timer, buf: c.buf[:0], reply: c.reply[:0]}
-	if cap(fresh.buf) > maxKept {
-		fresh.buf = nil
+	fresh := call{session: s, done: c.done}
+	if cap(c.reply.Bytes) < buffer.Large { // else it is shared, or the caller's by now
+		fresh.reply.Bytes = c.reply.Bytes[:0]
 	}
-	if cap(fresh.reply) > maxKept {
-		fresh.reply = nil
-	}
+	c.reply.Release()
 	*c = fresh
 	s.records.Put(c)
 }
 
 // size is what the call counts for against the bound on bytes.
-func (c *call) size() int { return len(c.buf) }
+func (c *call) size() int { return len(c.buf.Bytes) }
+
+// drop gives up the request. The link may hold it a while longer.
+func (c *call) drop() {
+	c.buf.Release()
+	c.buf = nil
+}
 
 // envelope returns the CALL of c; timeout is what is left.
 func (c *call) envelope(timeout time.Duration) message.Envelope {
@@ -88,27 +95,20 @@ func (c *call) envelope(timeout time.Duration) message.Envelope {
 		Flags:    c.flags,
 		ID:       c.number,
 		Timeout:  timeout,
+		Attempt:  c.attempt,
 		Priority: c.priority,
-		Method:   c.buf[:c.methodEnd],
-		Key:      c.buf[c.methodEnd:c.keyEnd],
-		Body:     c.buf[c.keyEnd:],
-	}
-}
-
-// armLocked starts the timer of the deadline. Needs session.mu.
-func (c *call) armLocked(d time.Duration) {
-	if c.timer == nil {
-		c.timer = time.AfterFunc(d, c.expire)
-	} else {
-		c.timer.Reset(d)
+		Method:   c.buf.Bytes[:c.methodEnd],
+		Key:      c.buf.Bytes[c.methodEnd:c.keyEnd],
+		Body:     c.buf.Bytes[c.keyEnd:],
 	}
 }
 
 // deliver wakes whoever waits for c. Called once, by whoever ended the call.
 func (c *call) deliver() {
-	c.pooled = c.deadline.IsZero() || c.timer.Stop()
-	if c.ended != nil {
-		c.ended()
+	c.drop()
+	if c.future != nil {
+		c.future.finish()
+		return
 	}
 	c.done <- struct{}{}
 }
@@ -117,17 +117,17 @@ func (c *call) deliver() {
 // knows more, is waited for.
 const deadlineMargin = 200 * time.Millisecond
 
-// expire runs when the deadline of c is over, and once more after the margin.
-func (c *call) expire() {
+// expireLocked ends c when its deadline is over, or gives the broker the margin.
+// Needs session.mu.
+func (c *call) expireLocked() {
 	s := c.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.promoteLocked()
 	switch {
 	case c.state == stateWaiting:
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue,
 			"the deadline passed while the call waited for one of this client's %d places in flight", s.maxCalls))
 	case c.state != stateFlying:
+	case c.held:
+		s.endLocked(c, message.Errorf(message.ShuttingDown, "the broker that the call was sent to stops, and no other one took it before the deadline"))
 	case !c.sent && !c.handed && s.link != nil:
 		s.endLocked(c, message.Errorf(message.DeadlineInQueue, "the deadline passed before the call could be sent"))
 	case !c.sent && !c.handed:
@@ -138,7 +138,7 @@ func (c *call) expire() {
 			"the connection was lost while the broker held the call and did not come back before the deadline: %v", s.outageLocked()))
 	case !c.overdue:
 		c.overdue = true
-		c.armLocked(deadlineMargin)
+		s.armLocked(c, time.Now().Add(deadlineMargin))
 	default:
 		s.recallLocked(c)
 		s.endLocked(c, message.Errorf(message.DeadlineInHandler, "the deadline passed and the broker has not answered"))

@@ -88,7 +88,9 @@ func (c *Client) Broker() BrokerInfo {
 // Call returns at the latest shortly after the deadline of ctx or the client's
 // timeout. When ctx is cancelled it tells the broker and returns at once with
 // ErrCancelled, which then is context.Canceled too. A lost connection does not
-// end a call. Errors of the call itself are *Error.
+// end a call, nor does a broker that is stopped: within its deadline the call
+// waits until that broker is back, or another address is. Errors of the call
+// itself are *Error.
 func Call[T any](ctx context.Context, c *Client, method string, args ...any) (T, error) {
 	var v T
 	err := c.call(ctx, method, args, &v)
@@ -119,7 +121,7 @@ func (c *Client) once(ctx context.Context, method string, args []any, into any) 
 	}
 	err := c.wait(ctx, k)
 	if err == nil {
-		err = decode(k.reply, into)
+		err = k.own(into)
 	}
 	s.release(k)
 	return err
@@ -127,7 +129,6 @@ func (c *Client) once(ctx context.Context, method string, args []any, into any) 
 
 // begin encodes a call and starts it.
 func (c *Client) begin(ctx context.Context, k *call, method string, args []any) error {
-	k.pooled = true // until it has started
 	if c.invalid != nil {
 		return c.invalid
 	}
@@ -205,11 +206,38 @@ func (c *Client) reportProgress(k *call) {
 	}
 }
 
-// contextOver ends k for the end of ctx. A deadline is the timer's part, which
-// gives the broker a last moment to say what it knows.
+// contextOver ends k for the end of ctx.
 func (s *session) contextOver(ctx context.Context, k *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.contextOverLocked(ctx, k)
+	s.promoteLocked()
+}
+
+// contextsOver ends the calls of all futures of ctx, which has ended.
+func (s *session) contextsOver(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for next := s.waiting.first; next != nil; {
+		k := next
+		next = k.next
+		if k.future != nil && k.future.ctx == ctx {
+			s.contextOverLocked(ctx, k)
+		}
+	}
+	for _, k := range s.calls {
+		if k.future != nil && k.future.ctx == ctx {
+			s.contextOverLocked(ctx, k)
+		}
+	}
+	s.promoteLocked()
+}
+
+// contextOverLocked ends k for the end of ctx. A deadline is the alarm's part,
+// which gives the broker a last moment to say what it knows.
+func (s *session) contextOverLocked(ctx context.Context, k *call) {
 	if ctx.Err() == context.DeadlineExceeded && !k.deadline.IsZero() && !time.Now().Before(k.deadline) {
 		return
 	}
-	s.cancel(k, "the caller cancelled the call")
+	s.cancelLocked(k, "the caller cancelled the call")
 }

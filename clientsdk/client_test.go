@@ -248,3 +248,36 @@ func TestCall_anyHasWideNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestCall_largeBytesAreTheCallers changes large results of every kind, and calls
+// again and again: nobody sees what another has done with his.
+func TestCall_largeBytesAreTheCallers(t *testing.T) {
+	c := dialBroker(t, startBroker(t, &brokertest.Broker{}))
+	for _, size := range []int{0, 1, 255, 256, 16<<10 - 10, 16 << 10, 65535, 65536, 1 << 20} {
+		want := bytes.Repeat([]byte{byte(size >> 4), 7}, size/2+1)[:size]
+		for range 4 {
+			got, err := Call[[]byte](t.Context(), c, "echo", want)
+			if err != nil || got == nil || !bytes.Equal(got, want) {
+				t.Fatalf("%d bytes come back as %d, %v", size, len(got), err)
+			}
+			clear(got)
+			_ = append(got, "more"...)
+			raw, err := Call[Raw](t.Context(), c, "echo", want)
+			if err != nil || !bytes.HasSuffix(raw, want) {
+				t.Fatalf("%d bytes come back as a Raw of %d, %v", size, len(raw), err)
+			}
+			clear(raw)
+			f := c.Go(t.Context(), "echo", want)
+			for range 2 {
+				var v []byte
+				if err := f.Result(&v); err != nil || !bytes.Equal(v, want) {
+					t.Fatalf("a future of %d bytes has %d, %v", size, len(v), err)
+				}
+				var a any
+				if err := f.Result(&a); err != nil || !bytes.Equal(a.([]byte), want) {
+					t.Fatalf("a future of %d bytes has %T, %v", size, a, err)
+				}
+			}
+		}
+	}
+}

@@ -25,6 +25,7 @@ type connection struct {
 	// Owned by the read loop.
 	attached bool
 	landed   []landing
+	moved    bool // it was left for another address
 }
 
 // attachWait bounds the wait for ATTACHED.
@@ -57,6 +58,9 @@ func (s *session) connect(addr string) (attached bool, err error) {
 	err = link.Run(k.receive)
 	close(k.over)
 	k.beats.Wait()
+	if k.moved {
+		err = errMoved
+	}
 	s.detach(k, err)
 	return k.attached, err
 }
@@ -96,6 +100,7 @@ func (k *connection) attachedLocked(e *message.Envelope) error {
 		clear(s.cancelled) // nobody holds them any more
 	}
 	s.acks.told = s.acks.received // ATTACH told it
+	s.releaseLocked()
 	s.resubmitLocked(a.Resumed, e.ID)
 	interval := s.broker.Beat
 	k.beats.Go(func() { k.beat(interval) })
@@ -127,6 +132,7 @@ func (s *session) resubmitLocked(resumed bool, held uint64) {
 	for _, number := range numbers {
 		c := s.calls[number]
 		switch {
+		case c.held:
 		case resumed && number <= held:
 			c.sent, c.handed = true, true
 		case resumed:
@@ -159,8 +165,7 @@ func (s *session) detach(k *connection, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	handed := k.link.Handed()
-	var bye *byeError
-	if errors.As(cause, &bye) && bye.reason.Code == message.ShuttingDown {
+	if stops(cause) {
 		handed = 0 // a broker that stops has answered every call that it took
 	}
 	for _, c := range s.calls {
@@ -174,12 +179,12 @@ func (s *session) detach(k *connection, cause error) {
 
 // beat keeps the link alive and ends it when the broker is silent.
 func (k *connection) beat(interval time.Duration) {
-	ticker := time.NewTicker(interval / 4)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
-		case now := <-ticker.C:
-			k.link.Beat(now, interval, missedBeats*interval)
+		case now := <-timer.C: // before this process was stopped, if it was
+			timer.Reset(k.link.Beat(now, interval, missedBeats*interval))
 		case <-k.over:
 			return
 		}

@@ -35,6 +35,11 @@ func decode(body []byte, v any) error {
 	case *Raw:
 		*v = bytes.Clone(body)
 		return nil
+	case *[]byte:
+		if b, ok := binaryOf(body); ok {
+			*v = append(make([]byte, 0, len(b)), b...) // not nil
+			return nil
+		}
 	case *struct{}: // any result will do
 		return nil
 	}

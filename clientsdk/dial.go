@@ -68,6 +68,9 @@ func Advice(err error) string {
 	case zmtp.StepServerKey:
 		return "take server.key from the broker's public_keys folder: this one belongs to another server"
 	case zmtp.StepAuthorise:
+		if zmtp.IsTemporary(err) {
+			return "it may be admitted in a while"
+		}
 		return "the broker's public_keys folder must hold this client's *.key file, of role client or admin; in place of a revoked key, have another made by certtool generate"
 	case zmtp.StepMechanism:
 		if errors.As(err, &mechanism) && mechanism.Theirs == "NULL" {

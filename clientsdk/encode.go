@@ -7,6 +7,7 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -51,21 +52,39 @@ func (c *call) prepare(method string, set *settings, args []any) *Error {
 	if e := checkMethod(method); e != nil {
 		return e
 	}
-	c.buf = append(append(c.buf[:0], method...), set.key...)
-	c.methodEnd, c.keyEnd = len(method), len(c.buf)
+	c.buf = buffer.Get(len(method) + len(set.key) + roomFor(args))
+	c.buf.Bytes = append(append(c.buf.Bytes, method...), set.key...)
+	c.methodEnd, c.keyEnd = len(method), len(c.buf.Bytes)
 	c.priority, c.flags = set.priority, 0
 	if set.idempotent {
 		c.flags |= message.FlagIdempotent
 	}
 	w := encodings.Get().(*encoding)
-	w.b = c.buf
+	w.b = c.buf.Bytes
 	err := w.body(args)
-	c.buf, w.b = w.b, nil
+	c.buf.Bytes, w.b = w.b, nil
 	encodings.Put(w)
 	if err != nil {
 		return message.Errorf(message.BadArgs, "the arguments of %s cannot be sent: %v", method, err)
 	}
 	return nil
+}
+
+// roomFor returns about how many bytes the arguments take, so that the memory of
+// a large one does not grow step by step.
+func roomFor(args []any) int {
+	n := 64
+	for _, arg := range args {
+		switch arg := arg.(type) {
+		case []byte:
+			n += len(arg)
+		case string:
+			n += len(arg)
+		case Raw:
+			n += len(arg)
+		}
+	}
+	return n
 }
 
 // checkMethod refuses a name that no worker and no broker can serve.

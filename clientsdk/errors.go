@@ -35,10 +35,10 @@ var (
 	ErrConnectionLost    = message.ErrConnectionLost    // link or broker vanished and nobody knows the outcome
 	ErrUnauthorized      = message.ErrUnauthorized      // the key may not do this
 	ErrMalformed         = message.ErrMalformed         // a message could not be read
-	ErrShuttingDown      = message.ErrShuttingDown      // broker, worker or this client is leaving
+	ErrShuttingDown      = message.ErrShuttingDown      // the broker stops, and there was no other one in time; or this client is closed
 	ErrInternal          = message.ErrInternal          // a defect; the log of the other side has more
 	ErrIdempotencyClash  = message.ErrIdempotencyClash  // the idempotency key was used with other arguments
-	ErrMethodQuarantined = message.ErrMethodQuarantined // the call lost max_attempts workers
+	ErrMethodQuarantined = message.ErrMethodQuarantined // the call seems to kill its workers, and is not tried again
 )
 
 // NotExecuted reports whether err says that the method never ran, so that

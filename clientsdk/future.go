@@ -7,68 +7,76 @@ import (
 
 // Future is a call under way.
 type Future struct {
-	ctx  context.Context
-	done chan struct{}
+	ctx   context.Context
+	over  gate
+	ended func() // called once, must not block; nil = nobody asks
 
 	// unhook takes f off its context; nil until it is on it.
 	unhook atomic.Pointer[func() bool]
 
-	call *call // nil if another goroutine makes the call or it was not taken
-	raw  Raw   // the result, if call is nil
-	err  error // set before done is closed, if call is nil
+	taken bool  // call is under way or has ended
+	call  call  // if taken
+	raw   Raw   // the result, if not taken
+	err   error // set before over is closed, if not taken
 }
 
 // Go starts a call and returns while it is under way. It waits only for a place
 // among the calls in flight (see WithMaxInFlight). Interceptors, retries and
 // progress reports cost a goroutine for the call; without them there is none.
 func (c *Client) Go(ctx context.Context, method string, args ...any) *Future {
-	return c.start(ctx, method, args, nil)
+	f := &Future{ctx: ctx}
+	c.start(f, method, args, ctx.Done() != nil)
+	return f
 }
 
-// start is Go with a function that is called once, when the call has ended; it
-// must not block.
-func (c *Client) start(ctx context.Context, method string, args []any, ended func()) *Future {
-	f := &Future{ctx: ctx, done: make(chan struct{})}
-	finish := func() {
-		close(f.done)
-		if ended != nil {
-			ended()
-		}
-	}
+// start makes the call of a new future. Without hook, the caller sees to it that
+// the end of the context, if it comes later, ends the call.
+func (c *Client) start(f *Future, method string, args []any, hook bool) {
+	ctx := f.ctx
 	if !c.session.plain() || c.set.progress != nil {
 		go func() {
-			defer finish()
+			defer f.finish()
 			f.err = c.call(ctx, method, args, &f.raw)
 		}()
-		return f
+		return
 	}
-	k := c.session.newCall()
-	k.ended = func() {
-		finish()
-		f.leaveContext()
-	}
+	k := &f.call
+	k.session, k.future = c.session, f
 	if err := c.begin(ctx, k, method, args); err != nil {
 		f.err = err
-		finish()
-		return f
+		f.finish()
+		return
 	}
-	f.call = k
-	if ctx.Done() != nil {
-		unhook := context.AfterFunc(ctx, func() { c.session.contextOver(ctx, k) })
-		f.unhook.Store(&unhook)
-		select {
-		case <-f.done: // it may have ended before it could see unhook
-			f.leaveContext()
-		default:
-		}
+	f.taken = true
+	if hook {
+		f.hook()
+	} else if ctx.Err() != nil { // before the call was there to be ended
+		k.session.contextOver(ctx, k)
 	}
 	if k.placed != nil {
 		select {
 		case <-k.placed:
-		case <-f.done:
+		case <-f.Done():
 		}
 	}
-	return f
+}
+
+// hook lets the context of f end the call.
+func (f *Future) hook() {
+	unhook := context.AfterFunc(f.ctx, func() { f.call.session.contextOver(f.ctx, &f.call) })
+	f.unhook.Store(&unhook)
+	if f.over.isClosed() { // it may have ended before it could see unhook
+		f.leaveContext()
+	}
+}
+
+// finish tells everybody that f has ended.
+func (f *Future) finish() {
+	f.over.close()
+	if f.ended != nil {
+		f.ended()
+	}
+	f.leaveContext()
 }
 
 func (f *Future) leaveContext() {
@@ -78,22 +86,24 @@ func (f *Future) leaveContext() {
 }
 
 // Done is closed when the call has ended.
-func (f *Future) Done() <-chan struct{} { return f.done }
+func (f *Future) Done() <-chan struct{} { return f.over.done() }
 
 // Result waits for the end of the call and decodes its result into v, a
 // pointer, or drops it if v is nil. It may be called more than once and from
-// several goroutines.
+// several goroutines; a []byte or Raw of 16 KiB or more is the same memory each
+// time.
 func (f *Future) Result(v any) error {
-	<-f.done
-	raw, err := f.raw, f.err
-	if f.call != nil {
-		raw = f.call.reply
-		if f.call.err != nil {
-			err = withCause(f.ctx, f.call.err)
-		}
+	<-f.Done()
+	err := f.err
+	if f.taken && f.call.err != nil {
+		err = withCause(f.ctx, f.call.err)
 	}
-	if err != nil || v == nil {
+	switch {
+	case err != nil || v == nil:
 		return err
+	case f.taken:
+		reply := call{reply: f.call.reply}
+		return reply.own(v)
 	}
-	return decode(raw, v)
+	return decode(f.raw, v)
 }

@@ -149,7 +149,7 @@ func FuzzReceive(f *testing.F) {
 				t.Fatal(e)
 			}
 		}
-		ended := k.take(b)
+		ended := k.take(b, nil)
 		close(k.over)
 		k.beats.Wait()
 		link.Close(ended)
@@ -160,7 +160,7 @@ func FuzzReceive(f *testing.F) {
 			<-c.done
 			if c.err == nil {
 				var v any
-				_ = decode(c.reply, &v) // any error will do
+				_ = decode(c.reply.Bytes, &v) // any error will do
 			}
 			if len(c.inbox.parts) > window {
 				t.Errorf("%d parts are held", len(c.inbox.parts))

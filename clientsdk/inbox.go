@@ -10,11 +10,12 @@ import (
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
 
-// window is how many parts of a stream may be on their way; grantEvery is how
-// many are consumed before the next GRANT is sent (docs/protocol.md, 4.6).
+// window is how many parts of a stream may be on their way. GRANT is sent when
+// grantEvery parts or grantBytes have been consumed (docs/protocol.md, 4.6).
 const (
-	window     = 16
+	window     = message.StreamWindow
 	grantEvery = 4
+	grantBytes = message.StreamBytes / 4
 )
 
 // inbox holds what comes for a call before its outcome. Guarded by session.mu.
@@ -26,6 +27,8 @@ type inbox struct {
 	next     uint64   // sequence of the part to come
 	consumed uint64   // parts before this one have left parts
 	granted  uint64   // the window last told; starts at window
+	bytes    int      // of parts
+	untold   int      // bytes consumed since then
 
 	reports  bool // progress is wanted
 	progress Progress
@@ -51,10 +54,11 @@ func (b *inbox) add(e *message.Envelope) error {
 		return nil
 	case e.Sequence > b.next:
 		return fmt.Errorf("%w: part %d of call %d came before part %d", zmtp.ErrProtocol, e.Sequence, e.ID, b.next)
-	case b.next >= b.granted:
+	case b.next >= b.granted || b.bytes >= message.StreamBytes:
 		return fmt.Errorf("%w: call %d got a part beyond the granted window", zmtp.ErrProtocol, e.ID)
 	}
 	b.next++
+	b.bytes += len(e.Body)
 	b.parts = append(b.parts, bytes.Clone(e.Body))
 	b.notify()
 	return nil
@@ -111,8 +115,10 @@ func (s *session) part(c *call) ([]byte, bool) {
 	b.parts[0] = nil
 	b.parts = b.parts[1:]
 	b.consumed++
-	if c.state == stateFlying && b.consumed+window >= b.granted+grantEvery {
-		b.granted = b.consumed + window
+	b.bytes -= len(part)
+	b.untold += len(part)
+	if c.state == stateFlying && (b.consumed+window >= b.granted+grantEvery || b.untold >= grantBytes) {
+		b.granted, b.untold = b.consumed+window, 0
 		s.grantLocked(c)
 	}
 	return part, true

@@ -26,8 +26,7 @@ type Next func(ctx context.Context, i *Invocation) (Raw, error)
 type Interceptor func(ctx context.Context, i *Invocation, next Next) (Raw, error)
 
 // Retry says how calls are repeated whose method was not executed for a passing
-// reason: queue_full, no_worker, shutting_down. Between two attempts passes what
-// the broker asked for, or a jittered, doubling pause. The deadline of the
+// reason: queue_full, no_worker. Between two attempts passes what the broker asked for, or a jittered, doubling pause. The deadline of the
 // context and the client's timeout hold for all attempts together. Streams are
 // not repeated.
 type Retry struct {
@@ -72,10 +71,7 @@ func (c *Client) repeated(ctx context.Context, i *Invocation) (raw Raw, err erro
 // passing reports whether err may be another one, or none, a moment later.
 func passing(err error) bool {
 	var e *Error
-	if !errors.As(err, &e) || e == errClosed || e.Execution() != message.NotExecuted {
-		return false
-	}
-	return e.Code == message.QueueFull || e.Code == message.NoWorker || e.Code == message.ShuttingDown
+	return errors.As(err, &e) && e.Execution() == message.NotExecuted && (e.Code == message.QueueFull || e.Code == message.NoWorker)
 }
 
 // pause waits before the next attempt; false if ctx would end before that.

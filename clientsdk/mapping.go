@@ -45,7 +45,10 @@ func MapEach[T, A any](ctx context.Context, c *Client, method string, inputs ite
 		ctx, cancel := context.WithCancel(ctx)
 		var feeding sync.WaitGroup
 		defer feeding.Wait()
+		over := func() { c.session.contextsOver(ctx) }
+		defer over()
 		defer cancel()
+		defer context.AfterFunc(ctx, over)() // one for all: each costs as much as a call
 		places := make(chan struct{}, inFlight)
 		futures := make(chan *Future, inFlight*mapAhead)
 		cut := false // inputs were left unused; written before futures is closed
@@ -58,7 +61,8 @@ func MapEach[T, A any](ctx context.Context, c *Client, method string, inputs ite
 					cut = true
 					return
 				}
-				f := c.start(ctx, method, argsOf(input), func() { <-places })
+				f := &Future{ctx: ctx, ended: func() { <-places }}
+				c.start(f, method, argsOf(input), false)
 				select {
 				case futures <- f:
 				case <-ctx.Done():

@@ -3,6 +3,7 @@ package clientsdk
 import (
 	"fmt"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -15,21 +16,26 @@ type landing struct {
 }
 
 // receive handles one message. An error ends the link.
-func (k *connection) receive(m *zmtp.Message) error { return k.take(m.Bytes()) }
+func (k *connection) receive(m *zmtp.Message) error {
+	memory := m.Share()
+	defer memory.Release()
+	return k.take(m.Bytes(), memory)
+}
 
-// take handles all envelopes of b under one lock, then copies outcomes and
-// wakes their callers without it.
-func (k *connection) take(b []byte) error {
+// take handles all envelopes of b, which lies in memory if that is not nil, under
+// one lock, then copies outcomes and wakes their callers without it.
+func (k *connection) take(b []byte, memory *buffer.Buffer) error {
 	s := k.session
 	s.mu.Lock()
 	err := k.parseLocked(b)
 	if err == nil {
 		s.acknowledgeLocked()
+		k.moveLocked()
 	}
 	s.promoteLocked()
 	s.mu.Unlock()
 	for i := range k.landed {
-		k.landed[i].deliver()
+		k.landed[i].deliver(memory)
 		k.landed[i] = landing{}
 	}
 	k.landed = k.landed[:0]
@@ -39,12 +45,15 @@ func (k *connection) take(b []byte) error {
 	return err
 }
 
-func (l *landing) deliver() {
+func (l *landing) deliver(memory *buffer.Buffer) {
 	c := l.call
-	if l.kind == message.KindResult {
-		c.reply = append(c.reply[:0], l.body...)
-	} else {
+	switch {
+	case l.kind == message.KindError:
 		c.err = message.ParseError(l.body)
+	case len(l.body) < buffer.Large:
+		c.reply.Bytes = append(c.reply.Bytes[:0], l.body...)
+	default:
+		c.reply = buffer.Keep(l.body, memory)
 	}
 	c.deliver()
 }
@@ -83,6 +92,9 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 		}
 		s.countLocked(message.HeaderSize + len(e.Body))
 		if c := s.calls[e.ID]; c != nil {
+			if e.Kind == message.KindError && s.holdLocked(c, e.Body) {
+				return nil
+			}
 			s.takeLocked(c)
 			k.landed = append(k.landed, landing{c, e.Kind, e.Body})
 		} else {
@@ -91,6 +103,10 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 	case message.KindPart, message.KindProgress:
 		if c := s.calls[e.ID]; c != nil && c.inbox != nil {
 			return c.inbox.add(e)
+		}
+	case message.KindAttempt:
+		if c := s.calls[e.ID]; c != nil {
+			c.attempt = uint8(min(e.Sequence, 255))
 		}
 	case message.KindAttached:
 		return fmt.Errorf("%w: a second ATTACHED came", zmtp.ErrProtocol)

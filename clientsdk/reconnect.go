@@ -34,6 +34,7 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 // round's errors are then in s.outage.
 func (s *session) run() {
 	defer close(s.ended)
+	defer s.stopTimer()
 	var round []error // failures of this turn through the addresses
 	var troubles int  // rounds and short-lived links in a row
 	everAttached := false
@@ -49,8 +50,11 @@ func (s *session) run() {
 		case attached:
 			s.cfg.log.Warn("lost the connection to the broker", "addr", addr, "error", err)
 			everAttached, round = true, nil
-			if time.Since(began) >= steadyAfter {
-				troubles = 0
+			if stops(err) {
+				at++
+			}
+			if stops(err) && !errors.Is(err, errMoved) || time.Since(began) >= steadyAfter {
+				troubles = 0 // a broker that was stopped in order is no sign of trouble either
 			}
 			troubles++
 			if troubles == 1 {

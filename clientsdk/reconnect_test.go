@@ -99,6 +99,26 @@ func TestRestart_resubmitsInOrderUnderTheSameNumbers(t *testing.T) {
 	b.WaitAcked() // counts began anew
 }
 
+// The next broker is told how often a call was tried.
+func TestRestart_tellsTheAttempt(t *testing.T) {
+	b := startBroker(t, &brokertest.Broker{})
+	c := dialBroker(t, b)
+	for range 2 {
+		c.Go(t.Context(), "hang")
+	}
+	b.WaitFor(message.KindCall, 2)
+	b.Send(&message.Envelope{Kind: message.KindAttempt, ID: 2, Sequence: 2})
+	b.Send(&message.Envelope{Kind: message.KindAttempt, ID: 99, Sequence: 2}) // it has ended meanwhile
+	mustCall(t, c, 3, "add", 1, 2)                                            // the client has read what came before
+	b.Restart()
+	b.WaitFor(message.KindCall, 5)
+	for i, want := range []uint8{0, 2} {
+		if e := b.Seen(message.KindCall)[3+i]; e.Attempt != want || e.Flags&message.FlagResubmit == 0 {
+			t.Errorf("call %d came again as attempt %d with flags %b, want %d and RESUBMIT", e.ID, e.Attempt, e.Flags, want)
+		}
+	}
+}
+
 // A call that no link has handed to the kernel has surely not been seen.
 func TestRestart_doesNotMarkWhatWasNeverHandedOver(t *testing.T) {
 	b := startBroker(t, &brokertest.Broker{})
@@ -157,7 +177,7 @@ func TestReconnect_repeatsCancelsThatMayBeLost(t *testing.T) {
 	c := dialBroker(t, b)
 	f := c.Go(t.Context(), "hang")
 	b.WaitFor(message.KindCall, 1)
-	c.session.cancel(f.call, "test")
+	c.session.cancel(&f.call, "test")
 	b.WaitFor(message.KindCancel, 1)
 	b.WaitAcked()
 }
@@ -194,11 +214,14 @@ func closedAddr(t testing.TB) string {
 }
 
 func TestDial_namesTheStepThatFails(t *testing.T) {
-	key, other, stranger := curve.GenerateKey(), curve.GenerateKey(), curve.GenerateKey()
+	key, other, stranger, crowded := curve.GenerateKey(), curve.GenerateKey(), curve.GenerateKey(), curve.GenerateKey()
 	secured := startBroker(t, &brokertest.Broker{Mechanism: &curve.Server{Key: key,
 		Admit: func(k curve.PublicKey, _ zmtp.Metadata) (any, error) {
 			if k == stranger.Public() {
 				return nil, &zmtp.Refusal{Status: "400", Reason: "this key is unknown", SDK: true}
+			}
+			if k == crowded.Public() {
+				return nil, &zmtp.Refusal{Status: "300", Reason: "it has too many connections", SDK: true}
 			}
 			return nil, nil
 		}}})
@@ -221,6 +244,7 @@ func TestDial_namesTheStepThatFails(t *testing.T) {
 		{"no such host", "tcp://no-such-host.invalid:8006", []Option{WithInsecure()}, zmtp.StepResolve, "check the host name"},
 		{"the key of another server", secured.Addr(), []Option{WithKeys(client, other.Public())}, zmtp.StepServerKey, "server.key"},
 		{"an unknown key", secured.Addr(), []Option{WithKeys(stranger, key.Public())}, zmtp.StepAuthorise, "this key is unknown"},
+		{"too many connections", secured.Addr(), []Option{WithKeys(crowded, key.Public())}, zmtp.StepAuthorise, "in a while"},
 		{"no keys for a broker with keys", secured.Addr(), []Option{WithInsecure()}, zmtp.StepMechanism, "the broker wants keys"},
 		{"keys for a broker without", open.Addr(), []Option{WithKeys(client, key.Public())}, zmtp.StepMechanism, "without encryption"},
 	} {

@@ -3,6 +3,7 @@ package clientsdk_test
 import (
 	"context"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"strings"
@@ -90,9 +91,9 @@ func (c *tally) Count(n int) int {
 	return 2 * n
 }
 
-// Through a connection that is cut again and again, every call gets its own
-// answer, and none runs twice.
-func TestResume_cutConnectionsLoseAndRepeatNothing(t *testing.T) {
+// site is a broker with one worker of obj.
+func site(t *testing.T, obj any) (frontend string, end func()) {
+	t.Helper()
 	var cfg broker.Config
 	cfg.Main.IP = "127.0.0.1"
 	cfg.Security.Insecure = true
@@ -101,8 +102,7 @@ func TestResume_cutConnectionsLoseAndRepeatNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counted := &tally{times: make(map[int]int)}
-	w, err := workersdk.New(counted, workersdk.Config{Addr: "tcp://" + b.Backend().String(), Insecure: true, Log: quiet, Concurrency: 16})
+	w, err := workersdk.New(obj, workersdk.Config{Addr: "tcp://" + b.Backend().String(), Insecure: true, Log: quiet, Concurrency: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,13 +111,21 @@ func TestResume_cutConnectionsLoseAndRepeatNothing(t *testing.T) {
 	var serving, working sync.WaitGroup
 	serving.Go(func() { _ = b.Run(ctx) }) // both end by cancel
 	working.Go(func() { _ = w.Run(leave) })
-	defer func() {
+	return b.Frontend().String(), func() {
 		cancelWorker()
 		working.Wait()
 		cancel()
 		serving.Wait()
-	}()
-	proxy := newCutter(t, b.Frontend().String())
+	}
+}
+
+// Through a connection that is cut again and again, every call gets its own
+// answer, and none runs twice.
+func TestResume_cutConnectionsLoseAndRepeatNothing(t *testing.T) {
+	counted := &tally{times: make(map[int]int)}
+	frontend, end := site(t, counted)
+	defer end()
+	proxy := newCutter(t, frontend)
 	c, err := clientsdk.Dial(t.Context(), "tcp://"+proxy.listener.Addr().String(), clientsdk.WithInsecure())
 	if err != nil {
 		t.Fatal(err)
@@ -152,5 +160,39 @@ func TestResume_cutConnectionsLoseAndRepeatNothing(t *testing.T) {
 	}
 	if len(counted.times) != callers*each {
 		t.Errorf("%d of %d calls ran", len(counted.times), callers*each)
+	}
+}
+
+// blobs streams large items.
+type blobs struct{}
+
+func (blobs) Blobs(n, size int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := 0; i < n && yield(append(make([]byte, size), byte(i))); i++ {
+		}
+	}
+}
+
+// Items of any size that a message may have pass, one after the other, whatever
+// the bytes that may be on their way.
+func TestStream_ofLargeItems(t *testing.T) {
+	frontend, end := site(t, blobs{})
+	defer end()
+	c, err := clientsdk.Dial(t.Context(), "tcp://"+frontend, clientsdk.WithInsecure())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	for _, size := range []int{900 << 10, 3 << 20, 9 << 20} {
+		n := 0
+		for v, err := range clientsdk.Stream[[]byte](t.Context(), c, "blobs", 9, size) {
+			if err != nil || len(v) != size+1 || v[size] != byte(n) {
+				t.Fatalf("item %d of %d bytes has %d, %v", n, size+1, len(v), err)
+			}
+			n++
+		}
+		if n != 9 {
+			t.Errorf("%d items of %d bytes came", n, size)
+		}
 	}
 }

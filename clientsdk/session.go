@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -26,6 +27,7 @@ type session struct {
 	ready   chan struct{} // closed at the first ATTACHED
 	ended   chan struct{} // closed when run has returned
 
+	began   time.Time
 	records sync.Pool // of *call
 
 	mu        sync.Mutex
@@ -38,10 +40,13 @@ type session struct {
 	leaving   bool                // nothing is in flight any more; run is to end
 	number    uint64              // of the last call
 	calls     map[uint64]*call    // in flight
+	held      int                 // of calls, those that wait for another broker
+	stopping  string              // the instance of the broker that did not take them
 	cancelled map[uint64]struct{} // given up here, outcome not seen yet
 	bytes     int                 // size of calls
 	maxCalls  int                 // the smaller of ours and the broker's bound
 	waiting   queue
+	deadlines deadlines
 	empty     chan struct{} // made by close, closed when nothing is in flight or waiting
 	acks      acks
 }
@@ -50,6 +55,7 @@ func newSession(cfg *config, dial func(context.Context, string) (*zmtp.Link, err
 	s := &session{
 		cfg:       cfg,
 		dial:      dial,
+		began:     time.Now(),
 		ready:     make(chan struct{}),
 		ended:     make(chan struct{}),
 		outage:    errors.New("not connected yet"),
@@ -79,11 +85,11 @@ func (s *session) start(c *call, timeout time.Duration) *Error {
 		return e
 	}
 	if !c.deadline.IsZero() {
-		c.armLocked(timeout)
+		s.armLocked(c, c.deadline)
 	}
 	if s.waiting.first != nil || !s.fitsLocked(c) {
 		c.state = stateWaiting
-		if c.ended != nil {
+		if c.future != nil {
 			c.placed = make(chan struct{})
 		}
 		s.waiting.push(c)
@@ -123,7 +129,13 @@ func (s *session) sendLocked(c *call, timeout time.Duration) {
 		return
 	}
 	e := c.envelope(timeout)
-	offset, err := s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	var offset uint64
+	var err error
+	if len(e.Body) < buffer.Large {
+		offset, err = s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+	} else {
+		offset, err = s.link.AppendShared(func(dst []byte) []byte { return e.AppendHead(dst) }, e.Body, c.buf)
+	}
 	if err == nil { // else the link is ending, and the next one gets the call
 		c.sent, c.offset = true, offset
 	}
@@ -160,8 +172,12 @@ func (s *session) takeLocked(c *call) {
 	case stateFlying:
 		delete(s.calls, c.number)
 		s.bytes -= c.size()
+		if c.held {
+			s.held--
+		}
 	}
 	c.state = stateEnded
+	s.disarmLocked(c)
 	if s.empty != nil && len(s.calls) == 0 && s.waiting.first == nil {
 		close(s.empty)
 		s.empty = nil

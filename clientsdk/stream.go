@@ -8,7 +8,8 @@ import (
 )
 
 // Stream calls a method that streams, and yields its items as they come. The
-// worker is at most 16 items ahead of the loop, so that a slow reader slows it.
+// worker is at most 16 items, or 4 MiB and one item, ahead of the loop, so that a
+// slow reader slows it.
 // An error, decoding an item included, is yielded last. Breaking the loop or
 // ending ctx cancels the call. The deadline covers the whole stream: give
 // Timeout(0) to one that has no end. A method that does not stream yields its
@@ -98,8 +99,8 @@ func (c *Client) streamEnd(ctx context.Context, k *call, taken int, take func([]
 	if ctx.Err() != nil { // the result came, but not all parts could be yielded any more
 		return withCause(ctx, cancelledLate())
 	}
-	if taken == 0 && len(k.reply) > 0 && k.reply[0] != 0xc0 { // the result of a method that does not stream
-		return take(k.reply)
+	if taken == 0 && len(k.reply.Bytes) > 0 && k.reply.Bytes[0] != 0xc0 { // the result of a method that does not stream
+		return take(k.reply.Bytes)
 	}
 	return nil
 }

@@ -124,6 +124,29 @@ func TestStream_goesOnAfterARestart(t *testing.T) {
 	}
 }
 
+// Large items are granted sooner than small ones: their bytes bound the window.
+func TestStream_largeItemsAreGrantedOneByOne(t *testing.T) {
+	b := startBroker(t, &brokertest.Broker{})
+	const items = 10
+	b.Handle("blobs", func(c *brokertest.Call) {
+		for i := range uint64(items) {
+			c.Part(i, make([]byte, grantBytes))
+			b.Wait(func(seen []message.Envelope) bool { return brokertest.Count(seen, message.KindGrant) > int(i) })
+		}
+		c.Result(nil)
+	})
+	c := dialBroker(t, b)
+	n := 0
+	for _, err := range Stream[[]byte](t.Context(), c, "blobs") {
+		if n++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != items {
+		t.Errorf("%d items came, want %d", n, items)
+	}
+}
+
 func TestStream_brokerThatBreaksTheWindowIsLeft(t *testing.T) {
 	for name, sequence := range map[string]uint64{"beyond the window": window, "with a gap": 5} {
 		t.Run(name, func(t *testing.T) {
@@ -158,6 +181,43 @@ func TestStream_brokerThatBreaksTheWindowIsLeft(t *testing.T) {
 				t.Errorf("%d items over %d links", n, len(b.Seen(message.KindAttach)))
 			}
 		})
+	}
+}
+
+func TestStream_brokerThatSendsTooManyBytesIsLeft(t *testing.T) {
+	b := &brokertest.Broker{}
+	b.Intercept = func(l *zmtp.Link, e *message.Envelope) bool {
+		if e.Kind != message.KindCall || len(b.Seen(message.KindAttach)) > 1 {
+			return false
+		}
+		_, _ = l.Append(func(dst []byte) []byte {
+			for i := range uint64(3) {
+				part := message.Envelope{Kind: message.KindPart, ID: e.ID, Sequence: i}
+				part.Body = message.Marshal(make([]byte, message.StreamBytes/2))
+				dst = part.Append(dst)
+			}
+			return dst
+		})
+		return true
+	}
+	startBroker(t, b)
+	b.Handle("blobs", func(c *brokertest.Call) {
+		c.Part(0, []byte{})
+		c.Part(1, []byte{})
+		c.Part(2, []byte("behind"))
+		c.Result(nil)
+	})
+	c := dialBroker(t, b)
+	var sizes []int
+	for v, err := range Stream[[]byte](t.Context(), c, "blobs") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WaitFor(message.KindAttach, 2)
+		sizes = append(sizes, len(v))
+	}
+	if want := []int{message.StreamBytes / 2, message.StreamBytes / 2, len("behind")}; !slices.Equal(sizes, want) {
+		t.Errorf("items of %d bytes, want %d", sizes, want)
 	}
 }
 

@@ -19,8 +19,9 @@ need() { # peer package check...
 }
 need pyzmq python3-zmq /usr/bin/python3 -c 'import zmq'
 need pyzmq python3-msgpack /usr/bin/python3 -c 'import msgpack'
+need czmq gcc command -v gcc
 need czmq pkg-config command -v pkg-config
-need czmq libczmq-dev pkg-config --exists libczmq libsodium
+need czmq libczmq-dev pkg-config --exists libczmq libsodium libzmq
 need wine wine command -v wine
 need shells zsh command -v zsh
 need shells fish command -v fish

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/workersdk/method"
 )
@@ -30,23 +31,6 @@ func CallFrom(ctx context.Context) (Call, bool) {
 	return c.describe(), true
 }
 
-// callKey is the key of a *call in its context.
-type callKey struct{}
-
-// callContext is the context of one call: its cancellation, and the call.
-type callContext struct {
-	context.Context
-	call *call
-}
-
-// Value implements context.Context.
-func (c *callContext) Value(key any) any {
-	if key == (callKey{}) {
-		return c.call
-	}
-	return c.Context.Value(key)
-}
-
 // call is a CALL from its arrival until its method has returned.
 //
 //	waiting ──> running ──> (gone)
@@ -64,19 +48,35 @@ type call struct {
 	attempt  int
 	deadline time.Time // zero = none
 	stream   bool
-	limit    int // bytes of the result
+	limit    int            // bytes of the result
+	refusal  *message.Error // why it shall not run; nil if it may
 
-	body *[]byte // from buffers; the goroutine that runs the call gives it back
+	body buffer.Content // released by the goroutine that runs the call
 
 	// Guarded by Worker.mu.
 	running bool
 	fenced  bool
-	claimed bool                    // taken over by another broker: named by its origin only
-	cause   *message.Error          // why it shall stop; nil while it need not
-	cancel  context.CancelCauseFunc // nil before it runs and without a context
-	flow    *flow                   // of a stream
-	told    time.Time               // the last PROGRESS
-	held    *outcome                // of a claimed stream that has ended, until the new broker has its items; else nil
+	claimed bool           // taken over by another broker: named by its origin only
+	cause   *message.Error // why it shall stop; nil while it need not
+	ended   bool           // its method has returned
+	flow    *flow          // of a stream
+	told    time.Time      // the last PROGRESS
+	held    *outcome       // of a claimed stream that has ended, until the new broker has its items; else nil
+
+	// context is what the method is given, if it is given one.
+	context callContext
+}
+
+// calls holds the records of calls that nobody can refer to any more.
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// recycle gives back the record of a call whose outcome was told. One whose
+// context was given out stays: who knows where the method has put it.
+func (c *call) recycle() {
+	if c.context.call == nil && c.flow == nil {
+		*c = call{}
+		calls.Put(c)
+	}
 }
 
 func (c *call) describe() Call {
@@ -97,7 +97,7 @@ func (c *call) id() string {
 // head returns an envelope that names the call to the broker.
 func (c *call) head(kind message.Kind) message.Envelope {
 	if c.claimed {
-		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin}
+		return message.Envelope{Kind: kind, Flags: message.FlagOrigin, Origin: c.origin, ID: uint64(c.attempt)}
 	}
 	return message.Envelope{Kind: kind, ID: c.token}
 }
@@ -108,40 +108,8 @@ func (c *call) stopLocked(cause *message.Error) {
 		return
 	}
 	c.cause = cause
-	if c.cancel != nil {
-		c.cancel(cause)
-	}
-}
-
-// context makes the context of a call that begins to run.
-func (w *Worker) context(c *call) (ctx context.Context, cancel func()) {
-	ctx, stop := context.WithCancelCause(context.Background())
-	cancel = func() { stop(nil) }
-	if !c.deadline.IsZero() {
-		var end context.CancelFunc
-		ctx, end = context.WithDeadlineCause(ctx, c.deadline, errDeadline)
-		cancel = func() { end(); stop(nil) }
-	}
-	w.mu.Lock()
-	c.cancel = stop
-	if c.cause != nil {
-		stop(c.cause)
-	}
-	w.mu.Unlock()
-	return &callContext{ctx, c}, cancel
-}
-
-// buffers holds bodies and results between their uses.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// maxPooled is the largest buffer that is kept for another use.
-const maxPooled = 64 << 10
-
-func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
-
-func putBuffer(b *[]byte) {
-	if b != nil && cap(*b) <= maxPooled {
-		*b = (*b)[:0]
-		buffers.Put(b)
+	c.context.stopped.Store(true)
+	if c.context.cancel != nil {
+		c.context.cancel(cause)
 	}
 }

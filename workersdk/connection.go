@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -36,7 +37,8 @@ type connection struct {
 
 	// Owned by the read loop.
 	registered bool
-	busy       int // what REGISTER said
+	busy       int     // what REGISTER said
+	accepted   []*call // of the message being read, not admitted yet
 
 	drained bool // DRAIN came: no CALL will. Guarded by Worker.mu
 }
@@ -96,16 +98,28 @@ func (k *connection) register() {
 	r := w.registration()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Busy = min(r.Concurrency, len(w.calls)+len(w.claimed)+w.strays+w.kept.streams())
+	r.Busy = min(r.Concurrency, w.busyLocked()+w.strays)
 	k.busy = r.Busy
 	w.joining = true
 	k.append(&message.Envelope{Kind: message.KindRegister, Body: message.Marshal(r)})
 }
 
+// busyLocked counts the calls that have not ended.
+func (w *Worker) busyLocked() int { return len(w.calls) + len(w.claimed) - w.ended }
+
 // append queues one envelope. A link that takes nothing any more ends by
 // itself: what was not sent is found when the next one is registered.
 func (k *connection) append(e *message.Envelope) {
 	_, _ = k.link.Append(e.Append)
+}
+
+// appendBody is append for an envelope whose body is all of b.
+func (k *connection) appendBody(e *message.Envelope, b *buffer.Buffer) {
+	if e.Body = b.Bytes; len(e.Body) < buffer.Large {
+		k.append(e)
+		return
+	}
+	_, _ = k.link.AppendShared(e.AppendHead, e.Body, b)
 }
 
 // receive takes one message: whole envelopes.
@@ -115,20 +129,29 @@ func (k *connection) receive(m *zmtp.Message) error {
 	if k.registered && k.pulse.missed(now) {
 		return errStopped
 	}
+	memory := m.Share()
+	defer memory.Release()
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
 			return err
 		}
-		if err := k.take(&e, now); err != nil {
+		if e.Kind == message.KindCall && k.registered {
+			k.accept(&e, memory, now)
+			continue
+		}
+		if err := k.admit(); err != nil { // what comes may be about a call before it
+			return err
+		}
+		if err := k.take(&e); err != nil {
 			return err
 		}
 	}
-	return nil
+	return k.admit()
 }
 
-// take obeys one envelope. Unknown kinds are ignored: a later broker may send some.
-func (k *connection) take(e *message.Envelope, now time.Time) error {
+// take obeys one envelope other than a CALL. Unknown kinds are ignored: a later broker may send some.
+func (k *connection) take(e *message.Envelope) error {
 	w := k.worker
 	if !k.registered && e.Kind != message.KindRegistered && e.Kind != message.KindBye {
 		return fmt.Errorf("%w: %v came before REGISTERED", zmtp.ErrProtocol, e.Kind)
@@ -136,8 +159,6 @@ func (k *connection) take(e *message.Envelope, now time.Time) error {
 	switch e.Kind {
 	case message.KindRegistered:
 		return k.attach(e)
-	case message.KindCall:
-		return w.accept(k, e, now)
 	case message.KindBye:
 		return message.ParseError(e.Body)
 	}
@@ -177,56 +198,20 @@ func (w *Worker) findLocked(e *message.Envelope) *call {
 	return w.calls[e.ID]
 }
 
-// accept takes one CALL.
-func (w *Worker) accept(k *connection, e *message.Envelope, now time.Time) error {
-	c := &call{
-		worker: w, method: w.table.Lookup(e.Method), token: e.ID, attempt: int(max(e.Attempt, 1)),
-		known: e.Flags&message.FlagOrigin != 0, origin: e.Origin,
-	}
-	if e.Timeout > 0 {
-		c.deadline = now.Add(e.Timeout)
-	}
-	var refusal *message.Error
-	if c.method == nil {
-		refusal = w.table.NoSuch(e.Method)
-	} else if e.Flags&message.FlagStream != 0 && c.method.Info().Stream {
-		c.stream, c.flow = true, newFlow()
-	}
-	w.mu.Lock()
-	c.limit = w.resultLimit
-	if w.calls[c.token] != nil || len(w.calls)+len(w.claimed) >= w.cfg.Concurrency {
-		w.mu.Unlock()
-		return fmt.Errorf("%w: a CALL repeats a token or exceeds the concurrency of %d", zmtp.ErrProtocol, w.cfg.Concurrency)
-	}
-	w.calls[c.token] = c
-	if w.draining {
-		refusal = errDraining
-	}
-	w.mu.Unlock()
-	if refusal != nil {
-		w.finish(c, getBuffer(), refusal)
-		return nil
-	}
-	c.body = getBuffer()
-	*c.body = append(*c.body, e.Body...)
-	w.pool.submit(c)
-	return nil
-}
-
 // beat keeps the link alive and ends it when the broker is silent, however
 // busy the methods are.
 func (k *connection) beat(interval time.Duration) {
-	ticker := time.NewTicker(interval / 4)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C: // its time is that before a stop
+		case <-timer.C: // its time is that before a stop
 			now := time.Now()
 			if !k.pulse.beat(now) {
 				k.link.Close(errStopped)
 				return
 			}
-			k.link.Beat(now, interval, missedBeats*interval)
+			timer.Reset(min(interval/4, k.link.Beat(now, interval, missedBeats*interval)))
 			k.worker.pool.trim()
 		case <-k.over:
 			return

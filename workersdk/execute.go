@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/workersdk/method"
 )
@@ -19,15 +20,16 @@ type Interceptor func(ctx context.Context, call Call, next func(context.Context)
 // execute runs c to its end, in a goroutine of the pool.
 func (w *Worker) execute(c *call) {
 	var failure *message.Error
-	result := getBuffer()
+	result := buffer.Get(c.method.ResultSize())
 	returned := false
 	defer func() {
 		if !returned { // the method ended its goroutine
 			failure = message.Errorf(message.HandlerPanic, "%s ended its goroutine with runtime.Goexit", c.method.Info().Name)
 			w.log.Error("a method called runtime.Goexit", "method", c.method.Info().Name, "call", c.id())
 		}
-		putBuffer(c.body)
+		c.body.Release()
 		w.finish(c, result, failure)
+		c.recycle()
 	}()
 	if failure = w.begin(c); failure == nil {
 		failure = w.invoke(c, result)
@@ -58,24 +60,23 @@ func (w *Worker) begin(c *call) *message.Error {
 }
 
 // invoke runs the method behind the interceptors and puts its value in result.
-func (w *Worker) invoke(c *call, result *[]byte) *message.Error {
+func (w *Worker) invoke(c *call, result *buffer.Buffer) *message.Error {
 	var ctx context.Context // made only for those who look at it
 	if c.method.TakesContext() || c.stream || len(w.interceptors) > 0 {
-		var cancel func()
-		ctx, cancel = w.context(c)
-		defer cancel()
+		ctx = c.open()
+		defer c.context.close()
 	}
 	var emit method.Emit
 	if c.stream {
 		emit = func(item []byte) error { return w.emit(ctx, c, item) }
 	}
-	*result = append(*result, 0xc0) // nil, if an interceptor drops the method or its error
+	result.Bytes = append(result.Bytes, 0xc0) // nil, if an interceptor drops the method or its error
 	run := func(ctx context.Context) error {
-		value, err := c.method.Call(ctx, *c.body, emit, (*result)[:0], c.limit)
+		value, err := c.method.Call(ctx, &c.body, emit, result.Bytes[:0], c.limit)
 		if err != nil {
 			value = append(value, 0xc0)
 		}
-		*result = value
+		result.Bytes = value
 		return err
 	}
 	if err := w.intercepted(ctx, c, run); err != nil {

@@ -3,6 +3,7 @@ package workersdk
 import (
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -26,8 +27,8 @@ func (w *Worker) leave(stop func()) {
 	w.mu.Unlock()
 	w.log.Info("leaving", "calls", running, "drain_timeout", w.cfg.DrainTimeout)
 	for _, c := range append(w.pool.withdraw(), parked...) {
-		putBuffer(c.body)
-		w.finish(c, getBuffer(), errDraining)
+		c.body.Release()
+		w.finish(c, buffer.Get(0), errDraining)
 	}
 	idle := func() bool { return len(w.calls)+len(w.claimed) == 0 }
 	if !w.await(w.cfg.DrainTimeout, idle) {

@@ -1,6 +1,7 @@
 package workersdk
 
 import (
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -14,16 +15,17 @@ const (
 
 // outcome is what a call ended in.
 type outcome struct {
-	kind   message.Kind
-	known  bool // origin is set
-	origin message.Origin
-	body   *[]byte // from buffers; nil when it was forgotten
-	stream *call   // whose items the client may not have seen; nil = there are none
+	kind    message.Kind
+	known   bool // origin is set
+	origin  message.Origin
+	attempt int
+	body    *buffer.Buffer // nil when it was forgotten
+	stream  *call          // whose items the client may not have seen; nil = there are none
 }
 
 // size is what o holds, in bytes.
 func (o *outcome) size() int {
-	n := cap(*o.body)
+	n := cap(o.body.Bytes)
 	if o.stream != nil {
 		n += o.stream.flow.bytes
 	}
@@ -51,7 +53,7 @@ func (k *kept) add(o outcome) {
 func (k *kept) forget(i int) {
 	if o := &k.list[i]; o.body != nil {
 		k.bytes -= o.size()
-		putBuffer(o.body)
+		o.body.Release()
 		o.body, o.stream = nil, nil
 	}
 }
@@ -97,34 +99,30 @@ func (k *kept) move() (told, streams []outcome) {
 	return told, streams
 }
 
-// streams counts the outcomes that move returns apart.
-func (k *kept) streams() (n int) {
-	for i := range k.list {
-		if k.list[i].stream != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // finish ends c: failure, or the value in result, goes to the broker. result
 // is given away.
-func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
+func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) {
 	kind := message.KindResult
 	if failure != nil {
 		kind = message.KindError
-		*result = failure.Append((*result)[:0])
-		if len(*result) > max(c.limit, minMessage) {
+		result.Bytes = failure.Append(result.Bytes[:0])
+		if len(result.Bytes) > max(c.limit, minMessage) {
 			short := message.Errorf(failure.Code, "%s", short(failure.Message))
 			short.Ran = failure.Ran
-			*result = short.Append((*result)[:0])
+			result.Bytes = short.Append(result.Bytes[:0])
 		}
+	}
+	if n := len(result.Bytes); n < buffer.Large && cap(result.Bytes) > 2*buffer.Large { // it may be kept for a while
+		small := buffer.Get(n)
+		small.Bytes = append(small.Bytes, result.Bytes...)
+		result.Release()
+		result = small
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.pokeLocked()
 	if c.fenced {
-		putBuffer(result)
+		result.Release()
 		if c.running {
 			w.strays--
 			w.capacityLocked()
@@ -132,16 +130,17 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 		return
 	}
 	c.running = false
-	o := outcome{kind: kind, known: c.known, origin: c.origin, body: result}
+	o := outcome{kind: kind, known: c.known, origin: c.origin, attempt: c.attempt, body: result}
 	if f := c.flow; f != nil {
-		switch {
-		case f.lossy:
-			o.known = false
-		case len(f.parts) > 0:
+		if len(f.parts) > 0 {
 			o.stream = c
 		}
 		if f.paused && c.cause == nil {
 			c.held = &o // goes behind the items, once the broker wants them
+			w.ended++
+			if w.conn != nil {
+				w.conn.claim(c)
+			}
 			return
 		}
 	}
@@ -150,13 +149,12 @@ func (w *Worker) finish(c *call, result *[]byte, failure *message.Error) {
 
 // tellLocked ends c with its outcome.
 func (w *Worker) tellLocked(c *call, o outcome) {
-	c.held = nil
 	w.removeLocked(c)
+	c.held = nil
 	w.kept.add(o)
 	if w.conn != nil {
 		e := c.head(o.kind)
-		e.Body = *o.body
-		w.conn.append(&e)
+		w.conn.appendBody(&e, o.body)
 	}
 }
 
@@ -169,12 +167,15 @@ func (w *Worker) stopLocked(c *call, cause *message.Error) {
 	}
 	o := *c.held
 	o.kind, o.stream = message.KindError, nil
-	*o.body = cause.Append((*o.body)[:0])
+	o.body.Bytes = cause.Append(o.body.Bytes[:0])
 	w.tellLocked(c, o)
 }
 
 func (w *Worker) removeLocked(c *call) {
 	if c.claimed {
+		if c.held != nil {
+			w.ended--
+		}
 		delete(w.claimed, c.origin)
 	} else {
 		delete(w.calls, c.token)

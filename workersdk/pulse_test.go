@@ -53,7 +53,7 @@ func TestWorker_stoppedBeforeACallBegins(t *testing.T) {
 	p := b.worker()
 	w.wake()
 	w.mu.Lock()
-	c := &call{worker: w.Worker, method: w.table.Lookup([]byte("gate")), token: 7, body: getBuffer()}
+	c := &call{worker: w.Worker, method: w.table.Lookup([]byte("gate")), token: 7}
 	w.calls[c.token] = c
 	w.mu.Unlock()
 	w.pool.submit(c)

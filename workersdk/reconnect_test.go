@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
@@ -60,7 +61,7 @@ func TestWorker_restartedBrokerIsToldOfCalls(t *testing.T) {
 	p := b.worker()
 	p.call(1, "add", 1, 1)
 	p.result(1) // never acknowledged
-	p.call(2, "gate", "x")
+	p.callWith(message.Envelope{ID: 2, Attempt: 2}, "gate", "x")
 	p.call(3, "wait")
 	p.call(4, "wait")
 	for range 3 {
@@ -77,29 +78,29 @@ func TestWorker_restartedBrokerIsToldOfCalls(t *testing.T) {
 		t.Errorf("got busy %d, want 2", p.register.Busy)
 	}
 	for _, number := range []uint64{1, 4} {
-		if e := p.next(); e.Flags != message.FlagOrigin || e.Origin != origin(number) || e.ID != 0 {
-			t.Errorf("got %v %+v, want the outcome of %d", e.Kind, e, number)
+		if e := p.next(); e.Flags != message.FlagOrigin || e.Origin != origin(number) || e.ID != 1 {
+			t.Errorf("got %v %+v, want the outcome of %d, attempt 1", e.Kind, e, number)
 		}
 	}
-	claimed := map[uint64]bool{}
+	claimed := map[uint64]uint64{} // their attempts
 	for range 2 {
 		e := p.next()
-		if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim || e.ID != 0 {
+		if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim {
 			t.Fatalf("got %v %+v", e.Kind, e)
 		}
-		claimed[e.Origin.Number] = true
+		claimed[e.Origin.Number] = e.ID
 	}
 	p.want(message.KindCapacity, 4)
-	if !claimed[2] || !claimed[3] {
+	if claimed[2] != 2 || claimed[3] != 1 {
 		t.Errorf("claimed %v", claimed)
 	}
 	// The new broker names the calls by their origin.
 	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(3)})
-	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(3) || e.ID != 0 {
+	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(3) || e.ID != 1 {
 		t.Errorf("got %v %+v", e.Kind, e)
 	}
 	close(l.open)
-	if e := p.next(); e.Kind != message.KindResult || e.Flags != message.FlagOrigin || e.Origin != origin(2) {
+	if e := p.next(); e.Kind != message.KindResult || e.Flags != message.FlagOrigin || e.Origin != origin(2) || e.ID != 2 {
 		t.Errorf("got %v %+v", e.Kind, e)
 	}
 	p.call(1, "add", 5, 5) // tokens of a new link are its own
@@ -167,156 +168,11 @@ func TestWorker_waitingCallsOfALostLink(t *testing.T) {
 	}
 }
 
-func TestWorker_streamSurvivesARestart(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	start(t, b, newLab(), nil)
-	p := b.worker()
-	p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 30)
-	for range 16 {
-		p.want(message.KindPart, 1)
-	}
-	p.send(message.Envelope{Kind: message.KindGrant, ID: 1, Sequence: 20}) // items 0 to 3 are consumed
-	for range 4 {
-		p.want(message.KindPart, 1)
-	}
-	b.kill()
-	b = newScripted(t, b.addr, 2, nil)
-	p = b.worker()
-	if e := p.next(); e.Kind != message.KindProgress || e.Flags&message.FlagClaim == 0 {
-		t.Fatalf("got %v", e.Kind)
-	}
-	p.want(message.KindCapacity, 4)
-	p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 16}) // the caller is back
-	for i := uint64(4); i < 20; i++ {
-		if e := p.next(); e.Kind != message.KindPart || e.Sequence != i || e.Origin != origin(1) || e.Body[0] != byte(i) {
-			t.Fatalf("got %v %d, want part %d again", e.Kind, e.Sequence, i)
-		}
-	}
-	p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 100})
-	for i := uint64(20); i < 30; i++ {
-		if e := p.next(); e.Kind != message.KindPart || e.Sequence != i {
-			t.Fatalf("got %v %d, want part %d", e.Kind, e.Sequence, i)
-		}
-	}
-	if e := p.next(); e.Kind != message.KindResult || e.Origin != origin(1) {
-		t.Errorf("got %v", e.Kind)
-	}
-}
-
-// A stream that has ended is told to another broker like one that runs: its
-// outcome means nothing without the items that the client has not seen.
-func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
-	for _, late := range []bool{false, true} {
-		leakCheck(t)
-		b := newScripted(t, "127.0.0.1:0", 1, nil)
-		b.mute = true
-		w := start(t, b, newLab(), nil)
-		p := b.worker()
-		p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 16)
-		for range 16 {
-			p.want(message.KindPart, 1)
-		}
-		p.want(message.KindResult, 1)
-		w.mu.Lock()
-		o := w.kept.list[0]
-		if late { // as if the method returned only behind the claim
-			w.kept = kept{}
-			w.calls[1] = o.stream
-		}
-		w.mu.Unlock()
-		b.kill()
-		b = newScripted(t, b.addr, 2, nil)
-		p = b.worker()
-		if p.register.Busy != 1 {
-			t.Errorf("got busy %d, want 1", p.register.Busy)
-		}
-		p.claims(1)
-		if late {
-			w.finish(o.stream, o.body, nil)
-		}
-		b.kill() // before the caller has asked: the next broker is told as well
-		b = newScripted(t, b.addr, 3, nil)
-		p = b.worker()
-		p.claims(1)
-		p.want(message.KindCapacity, 4)
-		p.send(message.Envelope{Kind: message.KindGrant, Flags: message.FlagOrigin, Origin: origin(1), Sequence: 16})
-		for i := range uint64(16) {
-			if e := p.next(); e.Kind != message.KindPart || e.Sequence != i || e.Origin != origin(1) {
-				t.Fatalf("got %v %d, want part %d again", e.Kind, e.Sequence, i)
-			}
-		}
-		if e := p.next(); e.Kind != message.KindResult || e.Origin != origin(1) {
-			t.Fatalf("got %v %q", e.Kind, e.Body)
-		}
-		p.call(2, "add", 1, 1)
-		p.result(2)
-	}
-}
-
-// Nobody asks for the stream: its slot is free again.
-func TestWorker_endedStreamThatNobodyAsksFor(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	b.mute = true
-	w := start(t, b, newLab(), nil)
-	p := b.worker()
-	p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 3)
-	for range 3 {
-		p.want(message.KindPart, 1)
-	}
-	p.want(message.KindResult, 1)
-	b.kill()
-	b = newScripted(t, b.addr, 2, nil)
-	p = b.worker()
-	p.claims(1)
-	p.want(message.KindCapacity, 4)
-	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(1)})
-	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(1) {
-		t.Fatalf("got %v", e.Kind)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if n := len(w.claimed) + w.strays; n != 0 {
-		t.Errorf("%d slots are taken by nothing", n)
-	}
-}
-
-// The same for one that still runs when it is cancelled.
-func TestWorker_claimedStreamThatNobodyAsksFor(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	start(t, b, newLab(), nil)
-	p := b.worker()
-	p.callWith(message.Envelope{ID: 1, Flags: message.FlagStream}, "count", 30)
-	for range 16 {
-		p.want(message.KindPart, 1)
-	}
-	b.kill()
-	b = newScripted(t, b.addr, 2, nil)
-	p = b.worker()
-	p.claims(1)
-	p.want(message.KindCapacity, 4)
-	p.send(message.Envelope{Kind: message.KindCancel, Flags: message.FlagOrigin, Origin: origin(1)})
-	if e := p.next(); e.Kind != message.KindError || e.Origin != origin(1) {
-		t.Fatalf("got %v", e.Kind)
-	}
-}
-
-// claims waits for the claim of a call.
-func (p *peer) claims(number uint64) {
-	p.t.Helper()
-	e := p.next()
-	if e.Kind != message.KindProgress || e.Flags != message.FlagOrigin|message.FlagClaim || e.Origin != origin(number) {
-		p.t.Fatalf("got %v of %v, want the claim of %d", e.Kind, e.Origin, number)
-	}
-}
-
 func TestKept_bounds(t *testing.T) {
 	var k kept
 	add := func(size int) {
 		b := make([]byte, size)
-		k.add(outcome{body: &b, known: true})
+		k.add(outcome{body: buffer.Of(b), known: true})
 	}
 	for range 10 {
 		add(maxKeptBytes / 4)

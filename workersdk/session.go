@@ -95,7 +95,7 @@ func (w *Worker) fenceLocked() {
 func (w *Worker) claimLocked(k *connection) {
 	told, streams := w.kept.move()
 	for _, o := range told {
-		k.append(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, Body: *o.body})
+		k.appendBody(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, ID: uint64(o.attempt)}, o.body)
 	}
 	open := w.openLocked()
 	for _, o := range streams {
@@ -103,24 +103,35 @@ func (w *Worker) claimLocked(k *connection) {
 		open = append(open, o.stream)
 	}
 	clear(w.claimed)
+	w.ended = 0
 	for _, c := range open {
-		// A cancelled call has nobody who asks for it, and items of a stream
-		// that were given up cannot be sent again.
+		// A cancelled call has nobody who asks for it.
 		delete(w.calls, c.token)
 		twice := w.claimed[c.origin] != nil
-		if !c.known || twice || c.cause != nil || c.flow != nil && c.flow.lossy {
+		if !c.known || twice || c.cause != nil {
 			w.strayLocked(c, errOrphaned)
 			continue
 		}
 		c.claimed = true
 		w.claimed[c.origin] = c
-		e := c.head(message.KindProgress)
-		e.Flags |= message.FlagClaim
-		k.append(&e)
+		if c.held != nil {
+			w.ended++
+		}
+		k.claim(c)
 		if c.flow != nil {
 			c.flow.paused = true
 		}
 	}
+}
+
+// claim tells the broker of a call of an earlier one.
+func (k *connection) claim(c *call) {
+	e := c.head(message.KindProgress)
+	e.Flags |= message.FlagClaim
+	if c.held != nil {
+		e.Flags |= message.FlagEnded
+	}
+	k.append(&e)
 }
 
 // openLocked lists the calls whose outcome somebody may want.
@@ -183,8 +194,8 @@ func (w *Worker) stayConnected(ctx context.Context) {
 			return
 		}
 		w.report(registered, err)
-		if registered && time.Since(began) >= steadyAfter {
-			troubles = 0
+		if registered && (time.Since(began) >= steadyAfter || errors.Is(err, message.ErrShuttingDown)) {
+			troubles = 0 // a broker that was stopped in order is no sign of trouble either
 			continue
 		}
 		pause := time.NewTimer(backoff(troubles))

@@ -6,54 +6,50 @@ import (
 	"github.com/servicetools/servicetools/wire/message"
 )
 
-// initialWindow is how many items a stream may send before the first GRANT,
-// and how many the broker may ask for again (docs/protocol.md, 4.6).
-const initialWindow = 16
-
-// maxParts bounds the items that a stream keeps for a restarted broker, in
-// bytes. A stream of larger ones ends with its broker.
-const maxParts = 8 << 20
-
 // flow is the state of a stream. Guarded by Worker.mu.
 type flow struct {
 	next    uint64        // sequence of the next item
 	window  uint64        // items below it may be sent
 	granted chan struct{} // of 1: window has moved
-	parts   [][]byte      // the last ones before next, which the client may not have seen
+	parts   [][]byte      // the last ones before next, which the client has not consumed as far as we know
 	bytes   int           // of parts
-	lossy   bool          // parts were given up
 	paused  bool          // claimed: until the caller has asked the new broker for the call
 }
 
 func newFlow() *flow {
-	return &flow{window: initialWindow, granted: make(chan struct{}, 1)}
+	return &flow{window: message.StreamWindow, granted: make(chan struct{}, 1)}
 }
+
+// open reports whether another item may be sent.
+func (f *flow) open() bool { return !f.paused && f.next < f.window && f.bytes < message.StreamBytes }
 
 // grant moves the window and forgets the items that the client has consumed.
 func (f *flow) grant(window uint64) {
 	f.paused = false
 	f.window = max(f.window, window)
-	for len(f.parts) > 0 && f.next-uint64(len(f.parts))+initialWindow < f.window {
-		f.bytes -= len(f.parts[0])
-		f.parts[0] = nil
-		f.parts = f.parts[1:]
-	}
+	f.trim()
 	select {
 	case f.granted <- struct{}{}:
 	default:
 	}
 }
 
-// keep remembers an item.
+// trim forgets the items that the client has consumed.
+func (f *flow) trim() {
+	for len(f.parts) > 0 && f.next-uint64(len(f.parts))+message.StreamWindow < f.window {
+		f.bytes -= len(f.parts[0])
+		f.parts[0] = nil
+		f.parts = f.parts[1:]
+	}
+}
+
+// keep remembers an item. A stream that runs again begins with items that the
+// client has consumed already.
 func (f *flow) keep(item []byte) {
 	f.next++
-	if f.lossy {
-		return
-	}
 	f.parts = append(f.parts, append([]byte(nil), item...))
-	if f.bytes += len(item); f.bytes > maxParts {
-		f.parts, f.bytes, f.lossy = nil, 0, true
-	}
+	f.bytes += len(item)
+	f.trim()
 }
 
 // emit sends one item of c's stream, once the window admits it.
@@ -64,7 +60,7 @@ func (w *Worker) emit(ctx context.Context, c *call, item []byte) error {
 			defer w.mu.Unlock()
 			return c.cause
 		}
-		if f := c.flow; !f.paused && f.next < f.window {
+		if f := c.flow; f.open() {
 			defer w.mu.Unlock()
 			if w.conn != nil {
 				e := c.head(message.KindPart)

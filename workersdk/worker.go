@@ -35,6 +35,7 @@ type Worker struct {
 	joining bool                     // REGISTER is sent and not yet answered
 	calls   map[uint64]*call         // by token: those of the present or the last link
 	claimed map[message.Origin]*call // those taken over from an earlier broker
+	ended   int                      // of claimed, those that only wait to be asked for their items
 	parked  []*call                  // not started when the link was lost; also in calls or claimed
 	strays  int                      // fenced calls whose method still runs
 

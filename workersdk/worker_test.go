@@ -85,6 +85,12 @@ func (l *lab) Spin() {
 	for !l.enough.Load() {
 	}
 }
+func (l *lab) Blobs(n, size int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := 0; i < n && yield(make([]byte, size)); i++ {
+		}
+	}
+}
 func (l *lab) Count(n int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for i := 0; i < n && yield(i); i++ {
@@ -103,7 +109,7 @@ func TestWorker_registersAndAnswers(t *testing.T) {
 	b := newScripted(t, "127.0.0.1:0", 1, nil)
 	start(t, b, newLab(), nil)
 	p := b.worker()
-	if r := p.register; r.Worker != "w1" || r.Concurrency != 4 || r.Busy != 0 || r.PID == 0 || len(r.Methods) != 12 {
+	if r := p.register; r.Worker != "w1" || r.Concurrency != 4 || r.Busy != 0 || r.PID == 0 || len(r.Methods) != 13 {
 		t.Errorf("got %+v", r)
 	}
 	if m := p.register.Methods[0]; m.Name != "add" || !m.Idempotent || m.Aliases[0] != "Add" {
@@ -256,11 +262,11 @@ func TestPool_waitingCalls(t *testing.T) {
 		"deadline_in_queue": {deadline: time.Now().Add(-time.Second)},
 		"cancelled":         {cause: errCancel},
 	} {
-		c.worker, c.method, c.body, c.token = w, m, getBuffer(), 5
+		c.worker, c.method, c.token = w, m, 5
 		w.calls[5] = c
 		w.execute(c)
 		o := w.kept.list[len(w.kept.list)-1]
-		if e := message.ParseError(*o.body); string(e.Code) != name || e.Execution() != message.NotExecuted {
+		if e := message.ParseError(o.body.Bytes); string(e.Code) != name || e.Execution() != message.NotExecuted {
 			t.Errorf("%s: got %v, %v", name, e, e.Execution())
 		}
 	}

@@ -93,6 +93,8 @@ func explainStep(t Target, e *zmtp.StepError) (what, remedy string) {
 		return "the broker at " + e.Addr + " runs without security", "leave --cert and --server-key away, or set secure = True there"
 	case e.Step == zmtp.StepServerKey:
 		return "server key mismatch: the broker at " + e.Addr + " holds another key", "copy public_keys/server.key from the broker's host and give it with --server-key"
+	case errors.As(e.Err, &refusal) && zmtp.IsTemporary(refusal):
+		return "the broker at " + e.Addr + " refuses this key for now: " + refusal.Reason, "run it again in a while"
 	case errors.As(e.Err, &refusal) && refusal.Reason != "":
 		return "the broker at " + e.Addr + " refuses this key: " + refusal.Reason, "use an admin key whose public file is in its public_keys_dir"
 	case e.Step == zmtp.StepAuthorise:

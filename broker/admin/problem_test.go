@@ -38,6 +38,7 @@ func TestExplain_namesTheThingAndTheRemedy(t *testing.T) {
 		{secured, zmtp.StepMechanism, zmtp.ErrTimeout, "did not finish the handshake", "overloaded"},
 		{secured, zmtp.StepServerKey, zmtp.ErrServerKey, "server key mismatch", "server.key"},
 		{secured, zmtp.StepAuthorise, &zmtp.Refusal{Status: "400", Reason: "key revoked", ByPeer: true}, "refuses this key: key revoked", "admin key"},
+		{secured, zmtp.StepAuthorise, &zmtp.Refusal{Status: "300", Reason: "too many connections", ByPeer: true}, "for now: too many connections", "in a while"},
 		{secured, zmtp.StepAuthorise, zmtp.ErrNotAdmitted, "does not admit this key", "public_keys_dir"},
 		{secured, zmtp.StepAuthorise, context.Canceled, "interrupted", "again"},
 	} {

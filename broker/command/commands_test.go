@@ -132,10 +132,10 @@ func TestJSON_keepsItsNames(t *testing.T) {
 	p.until("the call runs", func() bool { return strings.Contains(p.ok("calls").out, "hold") })
 	for command, want := range map[string]string{
 		"status": "accepted backend connections draining duplicates failed failed_by frontend handshakes handshakes_refused held_bytes " +
-			"held_calls id joined late law_holds name orphaned queued rate reclaimed redispatched refused refused_by returned running " +
+			"held_calls id instance joined late law_holds name orphaned queued rate reclaimed redispatched refused refused_by returned running " +
 			"secure sessions succeeded uptime version workers",
 		"health": "draining healthy workers",
-		"workers": "address busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
+		"workers": "address alone busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
 			"stopping succeeded version",
 		"methods":  "aliases doc failed idempotent name queued running signature stream succeeded workers",
 		"calls":    "age attempt call client deadline method name size state worker",

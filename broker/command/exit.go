@@ -63,6 +63,8 @@ func exitCode(err error) int {
 		return ExitConfig
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
+	case zmtp.IsTemporary(err):
+		return ExitQueueFull
 	case errors.As(err, &step):
 		return stepCode(step.Step)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -31,6 +31,7 @@ func TestExitCode(t *testing.T) {
 		{ExitConfig, step(zmtp.StepMechanism)},
 		{ExitConfig, step(zmtp.StepServerKey)},
 		{ExitUnauthorized, step(zmtp.StepAuthorise)},
+		{ExitQueueFull, &zmtp.StepError{Step: zmtp.StepAuthorise, Err: &zmtp.Refusal{Status: "300", ByPeer: true}}},
 		{ExitUnavailable, &zmtp.StepError{Step: zmtp.StepConnect, Err: context.DeadlineExceeded}},
 		{ExitUnavailable, message.ErrConnectionLost},
 		{ExitUnavailable, message.ErrShuttingDown},

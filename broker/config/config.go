@@ -123,8 +123,8 @@ type Security struct {
 	// handshake at once; the oldest silent one makes room. Default: 4096.
 	MaxUnauthenticated int `ini:"max_unauthenticated" default:"4096"`
 
-	// CryptoSlots is the number of handshakes computed at once. Default: the
-	// number of CPUs.
+	// CryptoSlots is the number of handshakes worked on at once. Default: the
+	// number of CPUs but one, which is for those who are in.
 	CryptoSlots int `ini:"crypto_slots" max:"4096"`
 
 	// MaxFailedHandshakes is the number of failed handshakes a second, from
@@ -149,6 +149,11 @@ type Limits struct {
 	// MaxConnections is the number of connections open on each of the two
 	// ports. Default: 8192.
 	MaxConnections int `ini:"max_connections" default:"8192"`
+
+	// ConnectionsPerKey is the number of connections open with one key; one more
+	// is refused until one of them ends. Without security it is those of one
+	// host. Default: 2048.
+	ConnectionsPerKey int `ini:"connections_per_key" default:"2048" live:"yes"`
 
 	// CallsPerKey bounds the calls held for one client key. Default: 10000.
 	CallsPerKey int `ini:"calls_per_key" default:"10000" live:"yes"`
@@ -179,8 +184,8 @@ type Limits struct {
 
 // Dispatch is section [dispatch]: how calls are handed to workers.
 type Dispatch struct {
-	// MaxAttempts bounds how often an idempotent call is handed to a worker.
-	// Default: 3.
+	// MaxAttempts bounds how often an idempotent call is handed to a worker. The
+	// last time it has one for itself. Default: 3.
 	MaxAttempts int `ini:"max_attempts" default:"3" max:"255" live:"yes"`
 
 	// Beat is the interval of liveness signs; a peer silent for three is dead.

@@ -6,12 +6,13 @@ import (
 )
 
 // ListenLimits returns what bounds the peers of a port until they are
-// authenticated.
+// authenticated. Ports with one value share its slots.
 func (c *Config) ListenLimits() zmtp.ListenLimits {
 	return zmtp.ListenLimits{
 		MaxUnauthenticated: c.Security.MaxUnauthenticated,
 		MaxConnections:     c.Limits.MaxConnections,
 		FailuresPerSecond:  c.Security.MaxFailedHandshakes,
+		Slots:              zmtp.NewSlots(c.Security.CryptoSlots),
 	}
 }
 

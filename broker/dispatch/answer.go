@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -21,6 +22,12 @@ const (
 // dropped. shutting_down hands the call back, and drains the worker; a call that
 // the worker has begun runs elsewhere only if it may run twice.
 func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
+	w.SharedOutcome(ref, kind, body, nil)
+}
+
+// SharedOutcome is Outcome with what the body lies in, if that is constant from
+// now on and may be shared; else nil.
+func (w *Worker) SharedOutcome(ref Ref, kind message.Kind, body []byte, memory *buffer.Buffer) {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -29,13 +36,13 @@ func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
 		return
 	}
 	w.noteLocked(len(body))
-	o := d.readLocked(kind, body)
+	o := d.readLocked(kind, body, memory)
 	a := w.findLocked(ref)
 	switch {
 	case a != nil:
 		d.answeredLocked(w, a, &o)
 	case ref.Token == 0 && ref.Origin != (message.Origin{}):
-		d.unaskedLocked(w, ref.Origin, &o)
+		d.unaskedLocked(w, ref, &o)
 	default:
 		d.stats.Late++
 	}
@@ -47,6 +54,8 @@ type answer struct {
 	code message.Code // of an error
 	ran  message.Execution
 	body []byte // aliases the link's message, or Dispatcher.scratch
+
+	memory *buffer.Buffer // what body lies in, if that can be shared; else nil
 }
 
 // back reports whether the worker hands the call back, not run.
@@ -55,22 +64,35 @@ func (o *answer) back() bool {
 }
 
 // readLocked classifies an answer. One that is too large to send on is replaced.
-func (d *Dispatcher) readLocked(kind message.Kind, body []byte) answer {
+func (d *Dispatcher) readLocked(kind message.Kind, body []byte, memory *buffer.Buffer) answer {
 	if len(body) > d.limits.MaxMessage {
 		e := message.Errorf(message.TooLarge, "the method ran, but its result of %d bytes exceeds the limit of %d",
 			len(body), d.limits.MaxMessage).WithExecution(message.MaybeExecuted)
 		d.scratch = e.Append(d.scratch[:0])
-		return answer{message.KindError, e.Code, e.Execution(), d.scratch}
+		return answer{message.KindError, e.Code, e.Execution(), d.scratch, nil}
 	}
 	if kind == message.KindResult {
-		return answer{kind: kind, ran: message.Executed, body: body}
+		return answer{kind: kind, ran: message.Executed, body: body, memory: memory}
 	}
 	e := message.ParseError(body)
 	code := e.Code
 	if !code.Known() {
 		code = "other" // the counters must not grow by what workers make up
 	}
-	return answer{message.KindError, code, e.Execution(), body}
+	return answer{message.KindError, code, e.Execution(), body, nil}
+}
+
+// ofAllLocked returns the answer of a call's last attempt as that of all. One
+// that says that it did not run speaks for itself only: an earlier one may have.
+// shutting_down is here that of a worker that cannot hand back: only this broker
+// may say to a client that another one may run the call.
+func (d *Dispatcher) ofAllLocked(c *call, o *answer, attempts uint8) *answer {
+	last := attempts == 1 && (o.code != message.ShuttingDown || c.session == nil) // 0 = the worker does not say
+	if o.ran == message.NotExecuted && !last {
+		d.scratch = message.ParseError(o.body).WithExecution(message.MaybeExecuted).Append(d.scratch[:0])
+		o.body, o.ran = d.scratch, message.MaybeExecuted
+	}
+	return o
 }
 
 // findLocked returns the slot that ref names, or nil.
@@ -93,12 +115,14 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	back := leaving && c != nil && c.session != nil && (o.back() || c.repeat() && int(c.attempts) < d.limits.MaxAttempts)
 	switch {
 	case c == nil && d.claims[a.origin].is(a):
-		d.keepClaimLocked(a.origin, o)
+		d.keepClaimLocked(a.origin, a.attempt, o)
 	case c == nil:
 		d.stats.Late++
 	case back && o.back():
 		d.leaveLocked(c)
-		c.attempts--
+		if !a.claimed || a.attempt > 0 { // else nobody knows which attempt it was
+			c.attempts--
+		}
 		d.stats.Returned++
 	case back: // it was stopped half way
 		d.leaveLocked(c)
@@ -108,7 +132,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 		d.endLocked(c, o)
 	default:
 		w.failed++
-		d.endLocked(c, o)
+		d.endLocked(c, d.ofAllLocked(c, o, c.attempts))
 	}
 	w.vacateLocked(a)
 	if back {
@@ -187,6 +211,7 @@ func (w *Worker) Lost(handed uint64, evidence Evidence) {
 		}
 		w.vacateLocked(a)
 	}
+	d.trialsLocked(w.pool) // it may have run one
 	d.leavePoolLocked(w.pool, now)
 }
 

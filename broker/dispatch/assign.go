@@ -11,8 +11,12 @@ func (d *Dispatcher) admitLocked(c *call, now instant) {
 }
 
 // offerLocked hands c to the least loaded worker of its method, or queues it by
-// its rank.
+// its rank. A suspect is tried apart from the others.
 func (d *Dispatcher) offerLocked(c *call, now instant) {
+	if c.suspect = d.suspectedLocked(c); c.suspect {
+		d.confineLocked(c, now)
+		return
+	}
 	if w, mb := c.method.least(); w != nil {
 		d.assignLocked(c, w, mb, now)
 		return
@@ -46,8 +50,18 @@ func (d *Dispatcher) requeueLocked(c *call, now instant) {
 	d.offerLocked(c, now)
 }
 
-// feedLocked gives w calls while it has a free slot and its pool has any.
+// feedLocked is called when w may have got a free slot: w gets calls while it
+// has one and its pool has any.
 func (d *Dispatcher) feedLocked(w *Worker) {
+	if p := w.pool; p.suspected.len() > 0 || p.vacated != nil {
+		p.place(w)
+		d.trialsLocked(p)
+	}
+	d.fillLocked(w)
+}
+
+// fillLocked gives w calls that are no suspects.
+func (d *Dispatcher) fillLocked(w *Worker) {
 	p := w.pool
 	if w.free() && p.waiting.len() > 0 {
 		now := d.clock()
@@ -63,6 +77,7 @@ func (d *Dispatcher) feedLocked(w *Worker) {
 
 // feedPoolLocked lets the workers of p take what its methods have queued.
 func (d *Dispatcher) feedPoolLocked(p *pool) {
+	d.trialsLocked(p)
 	for w, _ := p.least(); w != nil && p.waiting.len() > 0; w, _ = p.least() {
 		d.feedLocked(w)
 	}
@@ -90,12 +105,16 @@ func (d *Dispatcher) assignLocked(c *call, w *Worker, mb *member, now instant) {
 	c.attempts++
 	a := w.occupyLocked(now)
 	a.call, a.origin, c.assigned = c, c.origin, a
+	if c.suspect {
+		a.alone, w.alone = true, true
+		w.pool.alone++
+	}
 	w.pool.place(w)
 	d.armLocked(c, now)
 
 	out := &d.assignment
 	*out = Assignment{
-		Token: a.ref().Token, Origin: c.origin, Method: mb.name, Body: c.body,
+		Token: a.ref().Token, Origin: c.origin, Method: mb.name, Body: c.body.Bytes, Memory: c.body.Memory,
 		Attempt: c.attempts, Priority: c.priority, Idempotent: c.idempotent, Stream: c.stream,
 	}
 	if c.deadline != 0 {
@@ -104,7 +123,8 @@ func (d *Dispatcher) assignLocked(c *call, w *Worker, mb *member, now instant) {
 	}
 	a.offset = w.sink.Assign(out)
 	*out = Assignment{}
-	if c.stream && c.window > StreamWindow {
+	c.tellAttemptLocked()
+	if c.stream && c.window > message.StreamWindow {
 		w.sink.Grant(a.ref(), c.window)
 	}
 }
@@ -118,10 +138,15 @@ func (d *Dispatcher) lostLocked(c *call, w *Worker, handed bool, evidence *Evide
 		c.attempts--
 		d.stats.Returned++
 	case repeat && int(c.attempts) < d.limits.MaxAttempts && !c.deadline.passed(now):
+		c.crashed = true
 		d.stats.Redispatched++
-	case repeat && int(c.attempts) >= d.limits.MaxAttempts:
+	case repeat && c.suspect && int(c.attempts) >= d.limits.MaxAttempts:
 		d.failLocked(c, w.evidenceLocked(evidence, now, message.Errorf(message.MethodQuarantined,
-			"the call has taken %d workers with it, worker %q last, and is not tried again; look at the worker's log", c.attempts, w.id)))
+			"the call was handed out %d times, and worker %q, which had nothing else to do, was lost with it too; it is not tried again: look at the worker's log", c.attempts, w.id)))
+		return
+	case repeat && int(c.attempts) >= d.limits.MaxAttempts:
+		d.failLocked(c, w.evidenceLocked(evidence, now, message.Errorf(message.WorkerLost,
+			"worker %q was lost while it held the call, which has no attempt left of max_attempts = %d", w.id, d.limits.MaxAttempts)))
 		return
 	default:
 		d.failLocked(c, w.evidenceLocked(evidence, now, message.Errorf(message.WorkerLost,

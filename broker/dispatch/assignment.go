@@ -13,6 +13,9 @@ type assignment struct {
 	index   uint32
 	fence   uint32 // random; 0 = free
 	claimed bool   // known by its origin, from before the start: never handed over by us
+	attempt uint8  // of a claimed call, as its worker says; 0 = it does not
+	ended   bool   // of a claimed call: it takes no slot
+	alone   bool   // of a suspect: the worker gets no other call until it has answered
 	worker  *Worker
 	call    *call // nil: nobody waits for the answer any more
 	origin  message.Origin
@@ -100,9 +103,15 @@ func (w *Worker) vacateLocked(a *assignment) {
 	if a.claimed {
 		delete(w.claimed, a.origin)
 	}
+	if a.alone {
+		w.alone = false
+		w.pool.alone--
+	}
 	w.d.wheel.stop(&a.timer)
+	if !a.ended {
+		w.busy--
+	}
 	w.d.assignments.release(a)
-	w.busy--
 }
 
 // abandonLocked tells the worker that nobody waits for the answer any more.

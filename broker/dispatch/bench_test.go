@@ -15,6 +15,7 @@ func (c *quietClient) Attached(bool, uint64)               {}
 func (c *quietClient) Outcome(*dispatch.Outcome)           { c.outcomes++ }
 func (c *quietClient) Part(uint64, []byte, uint64, []byte) {}
 func (c *quietClient) Progress(uint64, []byte, []byte)     {}
+func (c *quietClient) Attempt(uint64, uint8)               {}
 func (c *quietClient) Close(*message.Error)                {}
 
 type quietWorker struct {

@@ -1,6 +1,27 @@
 package dispatch
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/servicetools/servicetools/wire/buffer"
+)
+
+// keepLocked takes b over: a small one into a buffer of the dispatcher, a large
+// one with memory, what it lies in, if that can be shared.
+func (d *Dispatcher) keepLocked(b []byte, memory *buffer.Buffer) buffer.Content {
+	if len(b) < buffer.Large {
+		return buffer.Content{Bytes: d.buffers.copy(b)}
+	}
+	return buffer.Keep(b, memory)
+}
+
+// releaseLocked gives up what keepLocked took.
+func (d *Dispatcher) releaseLocked(c *buffer.Content) {
+	if c.Memory == nil {
+		d.buffers.release(c.Bytes)
+	}
+	c.Release()
+}
 
 const (
 	minBuffer = 6  // the smallest buffer is 1<<6 bytes

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -38,17 +39,20 @@ type call struct {
 	deadline   instant // 0 = none
 	submitted  instant
 	tag        []byte
-	body       []byte
+	body       buffer.Content
 	held       int64 // bytes charged to the client
 
 	// Where it is.
 	prev, next *call // in the session's live list or outbox
 	rank       rank  // its order in its method's queue, kept for a requeue
 	fair       int64 // its fair tag
-	lane       *lane // queued: what it waits in
+	suspect    bool  // its next attempt, or the present one, is its last after others: it runs alone
+	index      int   // of a queued suspect, in its method's
+	lane       *lane // queued, and no suspect: what it waits in
 	before     *call // in the lane
 	behind     *call
 	attempts   uint8       // hand-overs that count
+	crashed    bool        // a worker was lost with it
 	assigned   *assignment // running
 	record     *record     // of its idempotency key; nil = none
 	timer      timer       // the deadline, or the end of the grace it waits for
@@ -64,7 +68,7 @@ type call struct {
 	// How it ended.
 	replay  bool         // this connection has not got the parts
 	kind    message.Kind // KindResult or KindError
-	outcome []byte
+	outcome buffer.Content
 }
 
 // ran reports whether c may have run, wholly or in part.
@@ -72,6 +76,14 @@ func (c *call) ran() bool { return c.attempts > 0 || c.state == reclaiming || c.
 
 // repeat reports whether c may run twice.
 func (c *call) repeat() bool { return c.idempotent || c.method.idempotent }
+
+// tellAttemptLocked says to the client which attempt this is, unless it is the first:
+// the client need not be told that one.
+func (c *call) tellAttemptLocked() {
+	if s := c.session; c.attempts > 1 && s != nil && s.resumable && s.sink != nil {
+		s.sink.Attempt(c.origin.Number, c.attempts)
+	}
+}
 
 // newCallLocked returns an empty call.
 func (d *Dispatcher) newCallLocked() *call {
@@ -91,9 +103,9 @@ func (d *Dispatcher) recycleLocked(c *call) {
 	c.client.calls--
 	d.held.calls--
 	d.releaseClientLocked(c.client)
-	d.buffers.release(c.body)
+	d.releaseLocked(&c.body)
 	d.buffers.release(c.tag)
-	d.buffers.release(c.outcome)
+	d.releaseLocked(&c.outcome)
 	d.buffers.release(c.progress)
 	*c = call{}
 	c.timer.owner = c
@@ -114,9 +126,8 @@ func (d *Dispatcher) chargeLocked(c *call, bytes int64) {
 
 // dropBodyLocked forgets the request: nobody will be given it again.
 func (d *Dispatcher) dropBodyLocked(c *call) {
-	d.chargeLocked(c, -int64(len(c.body)))
-	d.buffers.release(c.body)
-	c.body = nil
+	d.chargeLocked(c, -int64(len(c.body.Bytes)))
+	d.releaseLocked(&c.body)
 }
 
 // enterLocked moves an accepted call that is nowhere to a place.

@@ -34,7 +34,7 @@ func (d *Dispatcher) eachSessionLocked(fn func(*Session)) {
 func (d *Dispatcher) Check() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a := &audit{d: d, calls: make(map[*call]bool), held: make(map[*client]heldSum)}
+	a := &audit{d: d, calls: make(map[*call]bool), held: make(map[*client]heldSum), perPool: make(map[*pool]int)}
 	if err := d.stats.Law(); err != nil {
 		a.found = append(a.found, err)
 	}
@@ -44,6 +44,10 @@ func (d *Dispatcher) Check() error {
 	}
 	for _, w := range d.workers {
 		a.worker(w)
+	}
+	a.pool(d.catchAll)
+	for _, p := range d.pools {
+		a.pool(p)
 	}
 	seen := make(map[*method]bool)
 	for _, m := range d.methods {
@@ -66,6 +70,7 @@ type audit struct {
 	inQueues        int // calls seen in methods' queues
 	inQueueState    int // calls in the state queued
 	perMethod       map[*method]int
+	perPool         map[*pool]int // workers that run suspects
 }
 
 type heldSum struct {
@@ -92,7 +97,7 @@ func (a *audit) session(s *Session) {
 	n = 0
 	for c := s.outbox.first; c != nil; c = c.next {
 		n++
-		a.expect(c.state == ended && c.body == nil && c.timer.when == 0, "call %d in the outbox is %v", c.origin.Number, c.state)
+		a.expect(c.state == ended && c.body.Bytes == nil && c.timer.when == 0, "call %d in the outbox is %v", c.origin.Number, c.state)
 		a.hold(c)
 	}
 	a.expect(s.sent <= n && (s.unsent == nil) == (s.sent == n), "an outbox of %d has %d sent, the next is %v", n, s.sent, s.unsent)
@@ -110,7 +115,9 @@ func (a *audit) live(c *call) {
 	switch c.state {
 	case queued:
 		a.inQueueState++
-		a.expect(c.lane != nil && c.method.lanes[c.lane.name] == c.lane, "queued call %d is not in its queue", c.origin.Number)
+		if !c.suspect { // suspects are looked at with their method
+			a.expect(c.lane != nil && c.method.lanes[c.lane.name] == c.lane, "queued call %d is not in its queue", c.origin.Number)
+		}
 	case running:
 		a.expect(c.assigned != nil && c.assigned.call == c, "running call %d has no worker", c.origin.Number)
 	case joined:
@@ -131,10 +138,7 @@ func (a *audit) live(c *call) {
 
 func (a *audit) hold(c *call) {
 	a.calls[c] = true
-	bytes := len(c.body) + len(c.tag) + len(c.outcome) + len(c.progress)
-	for _, p := range c.parts {
-		bytes += len(p.body)
-	}
+	bytes := len(c.body.Bytes) + len(c.tag) + len(c.outcome.Bytes) + len(c.progress) + sizeOf(c.parts)
 	a.expect(c.held == int64(bytes), "call %d holds %d bytes, charged %d", c.origin.Number, bytes, c.held)
 	sum := a.held[c.client]
 	sum.calls++
@@ -157,20 +161,46 @@ func (a *audit) assignment(slot *assignment) {
 }
 
 func (a *audit) worker(w *Worker) {
-	n := 0
+	n, alone := 0, 0
 	for slot := w.held; slot != nil; slot = slot.next {
-		n++
+		if !slot.ended {
+			n++
+		}
+		if slot.alone {
+			alone++
+		}
 		a.expect(slot.worker == w, "a slot is in the list of another worker")
 	}
 	a.expect(w.busy == n+w.reserved, "worker %q has %d busy slots, not %d", w.id, n+w.reserved, w.busy)
+	a.expect(w.alone == (alone == 1) && alone <= 1 && (alone == 0 || n == 1 || len(w.claimed) > 0),
+		"worker %q: alone is %v, and it has %d calls, %d of them suspects", w.id, w.alone, n, alone)
+	a.perPool[w.pool] += alone
 	a.expect((w.load >= 0) == w.free(), "worker %q: free is %v, its bucket %d", w.id, w.free(), w.load)
 	a.expect(!w.free() || w.pool.waiting.len() == 0, "worker %q is idle while calls of its methods wait", w.id)
 }
 
+// pool checks that suspects do not wait for a worker that is idle.
+func (a *audit) pool(p *pool) {
+	a.expect(p.alone == a.perPool[p], "a pool has %d workers that run suspects, counted %d", a.perPool[p], p.alone)
+	if w := p.vacated; w != nil {
+		a.expect(w.pool == p && !w.gone && !w.draining && w.busy > 0, "worker %q is kept free for nothing", w.id)
+	}
+	w, load := p.least()
+	a.expect(w == nil || load > 0 || p.suspected.len() == 0 || p.alone >= p.cells(), "a worker is idle while suspects wait")
+}
+
 func (a *audit) method(m *method) {
 	n := 0
+	for i, e := range m.suspects.entries {
+		a.expect(e.item.suspect && e.item.index == i && e.item.rank == e.rank, "suspect %d of %q does not know its place", i, m.info.Name)
+		a.expect(i == 0 || !e.rank.before(m.suspects.entries[(i-1)/4].rank), "suspects of %q: entry %d is out of order", m.info.Name, i)
+	}
 	m.eachWaiting(func(c *call) {
 		n++
+		a.expect(c.state == queued && c.method == m, "call %d waits for a wrong method", c.origin.Number)
+		if c.suspect {
+			return
+		}
 		a.expect(c.state == queued && c.lane.name == laneName{c.client, c.priority}, "call %d is in a wrong queue", c.origin.Number)
 		a.expect(c.before == nil || c.before.rank.before(c.rank), "call %d is out of order", c.origin.Number)
 	})
@@ -185,6 +215,10 @@ func (a *audit) method(m *method) {
 		a.expect((mb.index >= 0) == (m.queue.len() > 0), "pool does not know the queue of %q", m.info.Name)
 		if mb.index >= 0 {
 			a.expect(mb.pool.waiting.entries[mb.index].rank == m.queue.first(), "pool ranks %q wrongly", m.info.Name)
+		}
+		a.expect((mb.ward.index >= 0) == (m.suspects.len() > 0), "pool does not know the suspects of %q", m.info.Name)
+		if mb.ward.index >= 0 {
+			a.expect(mb.pool.suspected.entries[mb.ward.index].rank == m.suspects.first(), "pool ranks the suspects of %q wrongly", m.info.Name)
 		}
 	}
 }

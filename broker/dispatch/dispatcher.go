@@ -192,6 +192,11 @@ func (d *Dispatcher) EndDrain() {
 			d.abandonLocked(a)
 		}
 	}
+	if d.held.calls == 0 { // all outcomes have arrived: no successor needs them
+		for _, w := range d.workers {
+			w.ackLocked(w.answered)
+		}
+	}
 }
 
 var (

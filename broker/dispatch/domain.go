@@ -93,11 +93,15 @@ func (d *domain) merge(o *domain) {
 		for i := range m.queue.entries {
 			m.queue.entries[i].rank.order += o.shift
 		}
+		for i := range m.suspects.entries {
+			m.suspects.entries[i].rank.order += o.shift
+		}
 		m.eachWaiting(func(c *call) {
 			c.rank.order += o.shift
 			c.fair += o.shift
 		})
 		m.rankedLocked()
+		m.suspectedLocked()
 	}
 	d.methods = append(d.methods, o.methods...)
 	o.methods = nil

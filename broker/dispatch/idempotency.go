@@ -69,6 +69,10 @@ func (d *Dispatcher) joinLocked(c *call, known *record) {
 		return
 	}
 	d.armLocked(c, d.clock())
+	if orphan := known.holder; orphan.session == nil { // c takes its place, so that it can run again
+		d.passOnLocked(orphan)
+		d.failLocked(orphan, errCancelled)
+	}
 }
 
 // leave takes a joined call out.
@@ -88,7 +92,8 @@ func (d *Dispatcher) passOnLocked(c *call) {
 	next := r.joined[0]
 	r.joined[0] = c
 	r.holder = next
-	next.attempts, next.rank, next.fair, next.follows = c.attempts, c.rank, c.fair, false
+	next.attempts, next.crashed, next.suspect = c.attempts, c.crashed, c.suspect
+	next.rank, next.fair, next.follows = c.rank, c.fair, false
 	next.state, c.state = c.state, joined
 	if next.state == running {
 		next.assigned, c.assigned = c.assigned, nil
@@ -113,8 +118,8 @@ func (d *Dispatcher) settleLocked(c *call, o *answer) {
 	if o.ran == message.NotExecuted {
 		delete(d.records, r.name)
 	} else {
-		r.outcome = &kept{answer: *o, until: d.clock().add(d.limits.KeepOutcome), forget: func() { delete(d.records, r.name) }}
-		r.outcome.body = slices.Clone(o.body)
+		r.outcome = &kept{answer: *o, until: d.clock().add(d.limits.KeepOutcome), name: r.name.key, forget: func() { delete(d.records, r.name) }}
+		r.outcome.body, r.outcome.memory = slices.Clone(o.body), nil
 		d.stored.add(r.outcome)
 		d.stored.trim(d.clock(), d.limits.KeepBytes)
 	}

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -94,183 +95,53 @@ func TestIdempotency_theFirstGivesUp(t *testing.T) {
 }
 
 func TestIdempotency_storedOutcomesAreBounded(t *testing.T) {
-	w := settled(t, dispatch.Limits{KeepBytes: 100})
+	w := settled(t, dispatch.Limits{KeepBytes: 10_000})
 	s := w.serve(9, "pay")
 	c := w.client("k")
 	c.call("pay", key("a"))
 	c.call("pay", key("b"))
-	s.answer(0, strings.Repeat("a", 60))
-	s.answer(1, strings.Repeat("b", 60))
+	s.answer(0, strings.Repeat("a", 6000))
+	s.answer(1, strings.Repeat("b", 6000))
 	c.call("pay", key("b"))
 	c.call("pay", key("a")) // pushed out: runs again
 	s.has("1/1", "2/1", "4/1")
 }
 
-// restart is a new broker whose workers still run what the old one gave them.
-func restart(t *testing.T, limits dispatch.Limits) (*world, *client, func(n uint64) message.Origin) {
-	w := newWorld(t, limits)
-	c := w.client("k")
-	return w, c, func(n uint64) message.Origin { return message.Origin{Session: c.id, Number: n} }
-}
-
-func (s *worker) claim(o message.Origin) {
-	s.w.t.Helper()
-	s.worker.Claim(o)
-	s.w.check()
-}
-
-func (s *worker) answerOrigin(o message.Origin, result string) {
-	s.w.t.Helper()
-	s.worker.Outcome(dispatch.Ref{Origin: o}, message.KindResult, []byte(result))
-	s.w.check()
-}
-
-func TestClaim_runningCall(t *testing.T) {
-	for _, workerFirst := range []bool{true, false} {
-		w, c, origin := restart(t, dispatch.Limits{})
-		var s *worker
-		come := func() {
-			s = w.register(&message.Register{Worker: "w", Concurrency: 2, Busy: 1, Methods: []message.Method{{Name: "echo"}}})
-			s.claim(origin(1))
-		}
-		if workerFirst {
-			come()
-		}
-		c.call("echo", resubmit)
-		if !workerFirst {
-			come()
-		}
-		c.call("echo")
-		c.call("echo")
-		s.has("2/1") // one slot is taken by the claim
-		w.pass(10 * time.Second)
-		s.answerOrigin(origin(1), "x")
-		c.got("1=x")
-		s.has("2/1", "3/1")
-		s.answerOrigin(origin(1), "twice")
-		if st := w.d.Stats(); st.Reclaimed != 1 {
-			t.Fatalf("%+v", st)
-		}
-	}
-}
-
-func TestClaim_heldOutcome(t *testing.T) {
-	for _, workerFirst := range []bool{true, false} {
-		w, c, origin := restart(t, dispatch.Limits{})
-		s := w.serve(1, "echo")
-		if workerFirst {
-			s.answerOrigin(origin(1), "x")
-			w.pass(100 * time.Second)
-			c.attach(0) // it was long away
-		}
-		c.call("echo", resubmit)
-		if !workerFirst {
-			s.answerOrigin(origin(1), "x")
-		}
-		c.got("1=x")
-		s.has()
-		s.answerOrigin(origin(9), "nobody asks")
-		w.pass(3 * time.Minute)
-	}
-}
-
-func TestClaim_nobodyClaims(t *testing.T) {
-	w, c, _ := restart(t, dispatch.Limits{})
-	s := w.serve(3, "echo", "safe*")
-	c.call("echo", resubmit)
-	c.call("safe", resubmit)
-	c.call("echo", resubmit, idempotent)
-	c.call("echo", resubmit, timeout(time.Second))
-	c.call("echo", resubmit)
-	c.cancel(5)
-	s.has()
-	w.pass(4 * time.Second)
-	c.got("5:cancelled/maybe", "4:deadline_in_handler/maybe")
-	w.pass(2 * time.Second)
-	if o := c.outcomes[2].String(); len(c.outcomes) != 3 || o != "1:connection_lost/maybe" {
-		t.Fatal(c.outcomes)
-	}
-	if len(s.calls) != 2 || s.calls[0].Attempt != 2 {
-		t.Fatal(s.calls)
-	}
-	c.call("echo", resubmit) // the grace is over
-	if o := c.outcomes[3].String(); o != "6:connection_lost/maybe" {
-		t.Fatal(o)
-	}
-}
-
-func TestClaim_nobodyAsks(t *testing.T) {
-	w, _, origin := restart(t, dispatch.Limits{})
-	s := w.register(&message.Register{Worker: "w", Concurrency: 1, Busy: 1, Methods: []message.Method{{Name: "echo"}}})
-	s.claim(origin(1))
-	s.claim(origin(1))
-	w.pass(4 * time.Second)
-	if len(s.sent) != 0 {
-		t.Fatal(s.sent)
-	}
-	w.pass(2 * time.Second)
-	if len(s.sent) != 1 || s.sent[0] != "cancel 1" {
-		t.Fatal(s.sent)
-	}
-	other := w.client("k2")
-	other.call("echo")
-	s.has() // busy until it answers
-	s.answerOrigin(origin(1), "x")
-	s.has("1/1")
-	late := w.serve(1, "echo")
-	late.claim(origin(2))
-	if len(late.sent) != 1 {
-		t.Fatal("a claim after the grace is not cancelled", late.sent)
-	}
-	late.lose()
-}
-
-func TestClaim_workerIsLost(t *testing.T) {
-	w, c, origin := restart(t, dispatch.Limits{})
-	s := w.serve(4, "echo", "safe*")
-	s.claim(origin(1))
-	s.claim(origin(2))
-	s.claim(origin(3))
-	c.call("echo", resubmit)
-	c.call("safe", resubmit)
-	s.lose()
-	c.got("1:worker_lost/maybe")
-	w.serve(1, "safe*").has("2/2")
-}
-
-func TestClaim_outcomeOfTheClaimComesBeforeItsCaller(t *testing.T) {
-	w, c, origin := restart(t, dispatch.Limits{})
-	s := w.serve(1, "echo")
-	s.claim(origin(1))
-	s.answerOrigin(origin(1), "x")
-	c.call("echo", resubmit)
-	c.got("1=x")
-}
-
-func TestClaim_handedBack(t *testing.T) {
-	w, c, origin := restart(t, dispatch.Limits{})
-	s := w.serve(1, "echo")
-	c.call("echo", resubmit)
-	s.worker.Outcome(dispatch.Ref{Origin: origin(1)}, message.KindError, message.Errorf(message.ShuttingDown, "").Append(nil))
+// The caller of a running call is gone, and another one asks for the same: the
+// call is his from then on, and runs again for him if it must.
+func TestIdempotency_orphanIsTakenOver(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "pay")
+	first, second := w.client("k"), w.client("k")
+	first.call("pay", key("a"))
+	first.session.Close(first.sink)
 	w.check()
-	s.has("1/1") // it says it did not run
+	second.call("pay", key("a"))
+	w.check()
+	if st := w.d.Stats(); st.Orphaned != 1 || st.Running != 1 || st.Queued != 0 {
+		t.Fatalf("%+v", st)
+	}
+	s.fail(0, message.ShuttingDown)
+	s = w.serve(1, "pay")
+	s.has("1/1")
+	s.answer(0, "x")
+	second.got("1=x")
 }
 
-// A worker gets the outcome of no method that it does not serve, and another key none of this one's.
-func TestClaim_byTheWrongPeer(t *testing.T) {
-	w, c, origin := restart(t, dispatch.Limits{})
-	c.call("echo", resubmit)
-	s := w.serve(1, "add")
-	s.claim(origin(1))
-	s.answerOrigin(origin(1), "forged")
-	c.got()
-	thief := &client{w: w, id: c.id, config: dispatch.ClientConfig{Key: "thief"}}
-	thief.attach(0)
-	thief.call("echo", resubmit)
-	thief.got("1:connection_lost/maybe")
-	right := w.serve(1, "echo")
-	right.claim(origin(1))
-	right.answerOrigin(origin(1), "x")
-	c.got("1=x")
-	thief.got("1:connection_lost/maybe")
+// An outcome of no bytes takes memory all the same: a new key with every call
+// does not keep as many as there are bytes.
+func TestIdempotency_smallOutcomesAreBounded(t *testing.T) {
+	w := settled(t, dispatch.Limits{KeepBytes: 10_000})
+	s := w.serve(99, "pay")
+	c := w.client("k")
+	const n = 50
+	for i := range n {
+		c.call("pay", key(fmt.Sprint("a key of some length, as they are ", i)))
+		s.answer(i, "")
+	}
+	c.call("pay", key(fmt.Sprint("a key of some length, as they are ", n-1)))
+	c.call("pay", key(fmt.Sprint("a key of some length, as they are ", 0))) // pushed out: runs again
+	if got := len(s.calls); got != n+1 {
+		t.Errorf("%d calls have run", got)
+	}
 }

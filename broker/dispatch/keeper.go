@@ -4,6 +4,7 @@ package dispatch
 type kept struct {
 	answer
 	until  instant
+	name   string // under which it is kept
 	gone   bool   // taken or replaced: the keeper only passes it
 	forget func() // removes what points here
 }
@@ -15,17 +16,24 @@ type keeper struct {
 	bytes int64
 }
 
+// keptRoom is about what an outcome takes beside its body and its name: else a
+// caller with a new key for each call could keep millions of empty ones.
+const keptRoom = 400
+
+// size is what k takes, in bytes.
+func (k *kept) size() int64 { return int64(keptRoom + len(k.name) + len(k.body)) }
+
 // add keeps k, whose body must be its own.
 func (p *keeper) add(k *kept) {
 	p.list = append(p.list, k)
-	p.bytes += int64(len(k.body))
+	p.bytes += k.size()
 }
 
 // take gives k out of the keeper.
 func (p *keeper) take(k *kept) {
 	if !k.gone {
 		k.gone = true
-		p.bytes -= int64(len(k.body))
+		p.bytes -= k.size()
 	}
 }
 

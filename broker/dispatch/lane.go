@@ -24,9 +24,15 @@ func (l *lane) placed() int { return l.index }
 func (m *method) head() *call { return m.queue.head().first }
 
 // enqueueLocked puts c where its rank belongs: nearly always last, or, after
-// its worker was lost, first.
+// its worker was lost, first. Suspects wait apart.
 func (d *Dispatcher) enqueueLocked(c *call) {
 	m := c.method
+	m.waiting++
+	if c.suspect {
+		m.suspects.push(c.rank, c)
+		m.suspectedLocked()
+		return
+	}
 	name := laneName{c.client, c.priority}
 	l := m.lanes[name]
 	if l == nil {
@@ -41,7 +47,6 @@ func (d *Dispatcher) enqueueLocked(c *call) {
 		}
 	}
 	c.lane = l
-	m.waiting++
 	m.rankedLocked()
 }
 
@@ -69,6 +74,12 @@ func (l *lane) insert(c *call) {
 // dequeueLocked takes c out, wherever it is.
 func (d *Dispatcher) dequeueLocked(c *call) {
 	m, l := c.method, c.lane
+	m.waiting--
+	if c.suspect {
+		m.suspects.remove(c)
+		m.suspectedLocked()
+		return
+	}
 	wasFirst := l.first == c
 	if c.before != nil {
 		c.before.behind = c.behind
@@ -81,7 +92,6 @@ func (d *Dispatcher) dequeueLocked(c *call) {
 		l.last = c.before
 	}
 	c.lane, c.before, c.behind = nil, nil, nil
-	m.waiting--
 	switch {
 	case l.first == nil:
 		m.queue.remove(l)
@@ -93,8 +103,11 @@ func (d *Dispatcher) dequeueLocked(c *call) {
 	m.rankedLocked()
 }
 
-// eachWaiting calls fn for all calls in the method's queue.
+// eachWaiting calls fn for all calls that wait for a worker of m.
 func (m *method) eachWaiting(fn func(*call)) {
+	for _, e := range m.suspects.entries {
+		fn(e.item)
+	}
 	for _, e := range m.queue.entries {
 		for c := e.item.first; c != nil; c = c.behind {
 			fn(c)

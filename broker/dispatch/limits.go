@@ -19,11 +19,6 @@ type Limits struct {
 	KeepBytes     int64         // their bodies, for each of the two; default 64 MiB
 }
 
-// StreamWindow is how many items of a stream a worker may send before the first
-// GRANT. A client's GRANT names the number of items it has consumed plus
-// StreamWindow; what lies below the consumed count is forgotten.
-const StreamWindow = 16
-
 // withDefaults returns l with its zero fields filled in.
 func (l Limits) withDefaults() Limits {
 	fill(&l.CallsPerKey, 10_000)

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -191,6 +192,19 @@ func TestDrain_handBackDrains(t *testing.T) {
 	w.serve(1, "echo").has("1/1")
 }
 
+// A REP worker cannot hand back, and nobody but the broker tells a client to call
+// elsewhere.
+func TestDrain_plainWorkerSaysSo(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.servePlain()
+	c := w.client("k")
+	c.call("echo")
+	s.fail(0, message.ShuttingDown)
+	c.got("1:shutting_down/maybe")
+	c.call("echo")
+	s.has("1/1", "2/1")
+}
+
 // What a worker stopped half way at the end of its drain may have had effects.
 func TestDrain_unfinishedCallsRunAgainOnlyIfTheyMay(t *testing.T) {
 	w := settled(t, dispatch.Limits{MaxAttempts: 2})
@@ -243,13 +257,35 @@ func TestDrain_broker(t *testing.T) {
 		t.Fatal("idle with two calls")
 	}
 	s.answer(0, "x")
-	c.call("echo", resubmit)
-	c.got("3:shutting_down/no", "1=x", "4:shutting_down/maybe")
+	c.call("echo", resubmit) // has no answer: its worker may come to the next broker
+	c.got("3:shutting_down/no", "1=x")
 	w.d.EndDrain()
 	w.check()
-	c.got("3:shutting_down/no", "1=x", "4:shutting_down/maybe", "2:connection_lost/maybe")
+	c.got("3:shutting_down/no", "1=x", "2:connection_lost/maybe")
+	if n := w.d.Stats().RefusedBy[message.ShuttingDown]; n != 2 {
+		t.Fatalf("%d calls were refused", n)
+	}
 	if !w.d.Idle() || s.sent[len(s.sent)-1] != "cancel 2" {
 		t.Fatal(w.d.Stats(), s.sent)
+	}
+}
+
+// A broker that leaves with nothing undelivered leaves no outcome with its
+// workers: else they would offer them to its successor.
+func TestDrain_brokerAcknowledgesAtTheEnd(t *testing.T) {
+	for _, delivered := range []bool{true, false} {
+		w := settled(t, dispatch.Limits{})
+		s := w.serve(2, "echo")
+		c := w.client("k")
+		c.call("echo")
+		s.answer(0, "x")
+		if delivered {
+			c.session.Ack(1)
+		}
+		w.d.EndDrain()
+		if acked := slices.Contains(s.sent, "ack 1"); acked != delivered {
+			t.Errorf("delivered: %v, acknowledged: %v", delivered, acked)
+		}
 	}
 }
 

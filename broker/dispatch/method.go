@@ -15,10 +15,11 @@ type method struct {
 	domain     *domain
 	queue      queue[*lane]
 	lanes      map[laneName]*lane
-	waiting    int       // calls in the queue
-	members    []*member // the pools that serve it; the catch-all is one at most
-	calls      int       // accepted and not ended; keeps an unknown name alive
-	grace      timer     // after its last worker left: the plain workers may have it then
+	suspects   queue[*call] // that wait; they are in no lane
+	waiting    int          // calls in the queue, and suspects
+	members    []*member    // the pools that serve it; the catch-all is one at most
+	calls      int          // accepted and not ended; keeps an unknown name alive
+	grace      timer        // after its last worker left: the plain workers may have it then
 
 	succeeded, failed uint64
 }
@@ -30,7 +31,8 @@ type member struct {
 	pool       *pool
 	name       string // as the workers of the pool spell it
 	idempotent bool
-	index      int
+	index      int  // in the pool's queue
+	ward       ward // stands for the method's first suspect
 }
 
 func (m *member) place(i int) { m.index = i }
@@ -54,28 +56,37 @@ func (m *method) rankedLocked() {
 }
 
 func (mb *member) rankedLocked() {
-	waiting := &mb.pool.waiting
-	switch {
-	case mb.method.queue.len() == 0:
-		if mb.index >= 0 {
-			waiting.remove(mb)
-		}
-	case mb.index < 0:
-		waiting.push(mb.method.queue.first(), mb)
-	case waiting.entries[mb.index].rank != mb.method.queue.first():
-		waiting.rerank(mb.method.queue.first(), mb)
+	follow(&mb.pool.waiting, mb, &mb.method.queue)
+}
+
+// suspectedLocked tells the pools that m's first suspect may have changed.
+func (m *method) suspectedLocked() {
+	for _, mb := range m.members {
+		follow(&mb.pool.suspected, &mb.ward, &m.suspects)
+	}
+}
+
+// leaveLocked takes mb out of its pool's queues.
+func (mb *member) leaveLocked() {
+	if mb.index >= 0 {
+		mb.pool.waiting.remove(mb)
+	}
+	if mb.ward.index >= 0 {
+		mb.pool.suspected.remove(&mb.ward)
 	}
 }
 
 // joinLocked makes pool p serve m.
 func (m *method) joinLocked(p *pool, name string, idempotent bool) {
 	mb := &member{method: m, pool: p, name: name, idempotent: idempotent, index: -1}
+	mb.ward = ward{mb, -1}
 	m.members = append(m.members, mb)
 	if p.members = append(p.members, mb); len(p.members) > 1 {
 		p.members[0].method.domain.merge(m.domain)
 	}
 	m.declareLocked()
 	mb.rankedLocked()
+	m.suspectedLocked()
 }
 
 // partLocked undoes joinLocked. The declaration of the last pool stays: calls
@@ -83,9 +94,7 @@ func (m *method) joinLocked(p *pool, name string, idempotent bool) {
 func (m *method) partLocked(p *pool) {
 	for i, mb := range m.members {
 		if mb.pool == p {
-			if mb.index >= 0 {
-				p.waiting.remove(mb)
-			}
+			mb.leaveLocked()
 			m.members = append(m.members[:i], m.members[i+1:]...)
 			break
 		}
@@ -257,6 +266,9 @@ func (d *Dispatcher) absorbLocked(m, o *method) {
 	}
 	m.calls += len(moved)
 	d.forgetMethodLocked(o)
+	for _, mb := range m.members {
+		d.feedPoolLocked(mb.pool)
+	}
 }
 
 // noWorkerLocked is the error of a queued call that no worker can be found for.

@@ -1,6 +1,9 @@
 package dispatch
 
-import "github.com/servicetools/servicetools/wire/message"
+import (
+	"github.com/servicetools/servicetools/wire/buffer"
+	"github.com/servicetools/servicetools/wire/message"
+)
 
 // failLocked ends c with an error of the broker's. It never claims that a call
 // did not run that was handed over before.
@@ -10,10 +13,11 @@ func (d *Dispatcher) failLocked(c *call, e *message.Error) {
 		e = copied.WithExecution(message.MaybeExecuted)
 	}
 	d.scratch = e.Append(d.scratch[:0])
-	d.endLocked(c, &answer{message.KindError, e.Code, e.Execution(), d.scratch})
+	d.endLocked(c, &answer{message.KindError, e.Code, e.Execution(), d.scratch, nil})
 }
 
-// endLocked is the one place where an accepted call ends. The body is copied.
+// endLocked is the one place where an accepted call ends. The body is copied, or
+// its memory shared.
 func (d *Dispatcher) endLocked(c *call, o *answer) {
 	d.leaveLocked(c)
 	if o.kind == message.KindResult {
@@ -39,22 +43,22 @@ func (d *Dispatcher) endLocked(c *call, o *answer) {
 	if c.session.resumable {
 		c.session.numbers.remove(c)
 	}
-	d.deliverLocked(c, o.kind, o.body)
+	d.deliverLocked(c, o.kind, o.body, o.memory)
 }
 
 // deliverLocked sends the outcome of c, which is in no list, and keeps it until
 // the client has acknowledged it. A plain peer cannot: sent is forgotten.
-func (d *Dispatcher) deliverLocked(c *call, kind message.Kind, body []byte) {
+func (d *Dispatcher) deliverLocked(c *call, kind message.Kind, body []byte, memory *buffer.Buffer) {
 	s := c.session
 	c.state, c.kind = ended, kind
 	if !s.resumable {
 		if s.sink != nil {
-			s.outcomeLocked(c, body)
+			s.outcomeLocked(c, buffer.Content{Bytes: body, Memory: memory})
 		}
 		d.recycleLocked(c)
 		return
 	}
-	c.outcome = d.buffers.copy(body)
+	c.outcome = d.keepLocked(body, memory)
 	d.chargeLocked(c, int64(len(body)))
 	s.outbox.push(c)
 	if s.unsent == nil {
@@ -70,7 +74,7 @@ const outcomeWindow = 4 << 20
 
 // sendLocked sends the outcomes that are due on this connection, in order.
 func (s *Session) sendLocked() {
-	for s.sink != nil && s.unsent != nil && (s.flight == 0 || s.flight+len(s.unsent.outcome) <= outcomeWindow) {
+	for s.sink != nil && s.unsent != nil && (s.flight == 0 || s.flight+len(s.unsent.outcome.Bytes) <= outcomeWindow) {
 		c := s.unsent
 		if c.replay {
 			s.replayPartsLocked(c)
@@ -79,7 +83,7 @@ func (s *Session) sendLocked() {
 		s.outcomeLocked(c, c.outcome)
 		s.unsent = c.next
 		s.sent++
-		s.flight += len(c.outcome) + message.HeaderSize
+		s.flight += len(c.outcome.Bytes) + message.HeaderSize
 	}
 }
 
@@ -89,7 +93,7 @@ func (s *Session) ackLocked(count uint64) {
 		c := s.outbox.first
 		if s.sent > 0 {
 			s.sent--
-			s.flight -= len(c.outcome) + message.HeaderSize
+			s.flight -= len(c.outcome.Bytes) + message.HeaderSize
 		}
 		if s.unsent == c {
 			s.unsent = c.next
@@ -101,9 +105,9 @@ func (s *Session) ackLocked(count uint64) {
 }
 
 // outcomeLocked hands the outcome of c to the session's sink.
-func (s *Session) outcomeLocked(c *call, body []byte) {
+func (s *Session) outcomeLocked(c *call, body buffer.Content) {
 	o := &s.d.outcome
-	*o = Outcome{Number: c.origin.Number, Tag: c.tag, Kind: c.kind, Body: body}
+	*o = Outcome{Number: c.origin.Number, Tag: c.tag, Kind: c.kind, Body: body.Bytes, Memory: body.Memory}
 	s.sink.Outcome(o)
 	*o = Outcome{}
 }

@@ -8,6 +8,7 @@ import (
 )
 
 // loads is how finely the load of workers is told apart: one bit each in a mask.
+// Load 0 is that of an idle worker.
 const loads = 16
 
 // pool is all workers that serve the same methods, spelled the same. Its free
@@ -20,6 +21,10 @@ type pool struct {
 	workers int
 	open    int  // workers that do not drain
 	seen    bool // it has had a worker
+
+	suspected queue[*ward] // methods that have suspects, by the first one
+	alone     int          // workers that run a suspect
+	vacated   *Worker      // gets no call until it is idle, for a suspect; nil = none
 
 	buckets [loads]struct{ first, last *Worker }
 	mask    uint16 // bit n is set while bucket n has a worker
@@ -48,9 +53,7 @@ func poolID(methods []message.Method) string {
 
 // drop forgets a member.
 func (p *pool) drop(mb *member) {
-	if mb.index >= 0 {
-		p.waiting.remove(mb)
-	}
+	mb.leaveLocked()
 	if i := slices.Index(p.members, mb); i >= 0 {
 		p.members = slices.Delete(p.members, i, i+1)
 	}
@@ -70,7 +73,7 @@ func (p *pool) least() (*Worker, int) {
 func (p *pool) place(w *Worker) {
 	load := -1
 	if w.free() {
-		load = w.busy * loads / w.capacity
+		load = (w.busy*(loads-1) + w.capacity - 1) / w.capacity
 	}
 	if load == w.load {
 		return

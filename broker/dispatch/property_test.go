@@ -11,8 +11,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Rare interleavings need more than rapid's 100 checks; the flag still rules.
-func init() { _ = flag.Set("rapid.checks", "300") }
+// Rare interleavings need more than rapid's 100 checks of 30 steps; the flags
+// still rule.
+func init() {
+	_ = flag.Set("rapid.checks", "300")
+	_ = flag.Set("rapid.steps", "150")
+}
 
 // TestDispatcher_anyInterleaving drives a dispatcher with random steps of
 // clients, workers, time and accidents, and compares what its sinks were sent
@@ -21,6 +25,7 @@ func init() { _ = flag.Set("rapid.checks", "300") }
 //   - each call that was sent ends exactly once, as long as its client lives;
 //   - a call that is not idempotent is never given to a worker again after one
 //     may have got it; attempts rise by one, and are bounded;
+//   - a call in its last attempt, after others, has its worker for itself;
 //   - a call that is said not to have run never reached a worker;
 //   - a result is one that a worker gave which had the call and was not lost;
 //   - a call with the deadline behind it is not given to a worker;
@@ -40,6 +45,7 @@ func TestDispatcher_anyInterleaving(t *testing.T) {
 			"start worker":   m.startWorker,
 			"answer":         m.answer,
 			"answer late":    m.answerLate,
+			"answer not run": m.answerNotRun,
 			"hand back":      m.handBack,
 			"lose worker":    m.loseWorker,
 			"drain worker":   m.drainWorker,
@@ -52,280 +58,35 @@ func TestDispatcher_anyInterleaving(t *testing.T) {
 	})
 }
 
-// model is what a bystander knows: the calls that clients sent, and what
-// workers and clients got.
-type model struct {
-	t       *rapid.T
-	now     time.Time
-	d       *dispatch.Dispatcher
-	clients []*modelClient
-	workers []*modelWorker
-	gone    []*modelSlot          // slots of lost workers, for late answers
-	works   map[string]*modelWork // by idempotency key
-	count   int                   // makes results distinct
-}
-
-// modelClient is an SDK's client: it keeps what it sent until it has an outcome.
-type modelClient struct {
-	m        *model
-	plain    bool // a plain peer: its session is its connection
-	id       message.SessionID
-	config   dispatch.ClientConfig
-	session  *dispatch.Session
-	sink     *modelSink // nil = disconnected
-	number   uint64
-	received uint64 // outcomes in this session
-	calls    map[uint64]*modelCall
-	order    []uint64
-}
-
-// modelCall is a call as its client and the workers know it.
-type modelCall struct {
-	client    *modelClient
-	request   dispatch.Request
-	sent      bool      // a broker may hold it
-	deadline  time.Time // zero = none
-	cancelled bool
-	*modelWork
-}
-
-// modelWork is what is done once for a call, or for all calls of one idempotency key.
-type modelWork struct {
-	idempotent bool
-	attempts   int             // the highest that a worker got
-	reached    int             // workers that may have got it
-	results    map[string]bool // what they answered
-}
-
-type modelSink struct {
-	c        *modelClient
-	dead     bool
-	resumed  bool
-	last     uint64
-	sequence map[uint64]uint64
-}
-
-type modelWorker struct {
-	m       *model
-	w       *dispatch.Worker
-	slots   []*modelSlot
-	offset  uint64
-	size    int
-	plain   bool
-	drained bool
-	closed  bool
-}
-
-// modelSlot is a call at a worker.
-type modelSlot struct {
-	w         *modelWorker
-	ref       dispatch.Ref
-	call      *modelCall
-	offset    uint64
-	cancelled bool
-	parts     uint64
-}
-
-func newModel(t *rapid.T) *model {
-	m := &model{t: t, now: time.Unix(1e6, 0)}
-	m.start()
-	for i := range 4 {
-		c := &modelClient{m: m, plain: i == 3, config: dispatch.ClientConfig{Key: fmt.Sprint("key", i%2)}, calls: make(map[uint64]*modelCall)}
-		c.id[0] = byte(i + 1)
-		m.clients = append(m.clients, c)
-		c.connect()
-	}
-	return m
-}
-
-func (m *model) start() {
-	m.d = dispatch.New(dispatch.Config{
-		Now:  func() time.Time { return m.now },
-		Seed: [32]byte{1},
-		Limits: dispatch.Limits{
-			CallsPerKey: 8, MaxAttempts: 3, NoWorkerGrace: time.Second, ClientGrace: 2 * time.Second, ClaimGrace: time.Second,
-			KeepOutcome: time.Hour,
-		},
-	})
-	m.works = make(map[string]*modelWork)
-}
-
-func (c *modelClient) connect() {
-	if c.session == nil {
-		c.received = 0
-	}
-	c.sink = &modelSink{c: c, sequence: make(map[uint64]uint64)}
-	c.config.Sink = c.sink
-	if c.plain {
-		c.session, c.number, c.order = c.m.d.Open(c.config), 0, nil
-		clear(c.calls)
-		return
-	}
-	c.session = c.m.d.Attach(c.config, c.id, c.received)
-	s := c.sink
-	if !s.resumed {
-		c.received = 0
-	}
-	for _, n := range c.order {
-		k := c.calls[n]
-		if k == nil || s.resumed && n <= s.last {
-			continue
-		}
-		if len(k.request.Key) > 0 {
-			delete(c.calls, n) // its key may have been forgotten: the client gives up
-			continue
-		}
-		r := k.request
-		r.Resubmit = !s.resumed && k.sent
-		if !s.resumed {
-			k.attempts = 0 // who does not know the session counts from its own first
-		}
-		if r.Timeout > 0 { // what is left of it
-			r.Timeout = max(k.deadline.Sub(c.m.now), time.Millisecond)
-			k.deadline = c.m.now.Add(r.Timeout)
-		}
-		c.session.Submit(&r)
-	}
-	c.m.sort()
-}
-
-func (s *modelSink) Attached(resumed bool, last uint64) { s.resumed, s.last = resumed, last }
-
-func (s *modelSink) Outcome(o *dispatch.Outcome) {
-	t, c := s.c.m.t, s.c
-	if s.dead {
-		t.Fatalf("an outcome for a connection that is gone")
-	}
-	k := c.calls[o.Number]
-	if k == nil {
-		t.Fatalf("call %d has an outcome, but is not waited for", o.Number)
-	}
-	c.received++
-	delete(c.calls, o.Number)
-	if string(o.Tag) != string(k.request.Tag) {
-		t.Fatalf("call %d came back with tag %q", o.Number, o.Tag)
-	}
-	if o.Kind == message.KindResult {
-		if !k.results[string(o.Body)] {
-			t.Fatalf("call %d ended in %q, its workers said %v", o.Number, o.Body, k.results)
-		}
-		return
-	}
-	e := message.ParseError(o.Body)
-	if e.Execution() == message.NotExecuted && k.reached > 0 {
-		t.Fatalf("call %d ended in %v, said not to have run, but %d workers got it", o.Number, e, k.reached)
-	}
-	if e.Code == message.Cancelled && !k.cancelled && len(k.request.Key) == 0 {
-		t.Fatalf("call %d was cancelled by nobody", o.Number)
-	}
-}
-
-func (s *modelSink) Part(number uint64, _ []byte, sequence uint64, _ []byte) {
-	if sequence > s.sequence[number] && s.sequence[number] > 0 {
-		s.c.m.t.Fatalf("call %d: item %d follows %d", number, sequence, s.sequence[number])
-	}
-	s.sequence[number] = sequence + 1
-}
-func (s *modelSink) Progress(uint64, []byte, []byte) {}
-func (s *modelSink) Close(*message.Error)            { s.dead = true }
-
-func (w *modelWorker) Registered(string) {}
-
-func (w *modelWorker) Assign(a *dispatch.Assignment) uint64 {
-	t := w.m.t
-	if len(w.slots) >= w.size {
-		t.Fatalf("a worker of %d slots got call %d", w.size, len(w.slots)+1)
-	}
-	if w.drained || w.closed {
-		t.Fatalf("a worker that drains got a call")
-	}
-	c := w.m.clients[0]
-	for _, c = range w.m.clients {
-		if c.id == a.Origin.Session {
-			break // or the last one, whose sessions have names that it does not know
-		}
-	}
-	k := c.calls[a.Origin.Number]
-	if k == nil {
-		t.Fatalf("call %d was assigned after its end", a.Origin.Number)
-	}
-	if k.reached > 0 && !k.idempotent {
-		t.Fatalf("call %d is not idempotent and was assigned again", a.Origin.Number)
-	}
-	if int(a.Attempt) < k.attempts || int(a.Attempt) > 3 {
-		t.Fatalf("call %d: attempt %d after %d", a.Origin.Number, a.Attempt, k.attempts)
-	}
-	if k.reached > 0 && int(a.Attempt) == k.attempts {
-		t.Fatalf("call %d: attempt %d twice", a.Origin.Number, a.Attempt)
-	}
-	if !k.deadline.IsZero() && !k.deadline.After(w.m.now) {
-		t.Fatalf("call %d was assigned after its deadline", a.Origin.Number)
-	}
-	k.attempts = int(a.Attempt)
-	k.reached++
-	w.slots = append(w.slots, &modelSlot{w: w, ref: dispatch.Ref{Token: a.Token}, call: k, offset: w.offset})
-	w.offset += 10
-	return w.offset - 10
-}
-
-func (w *modelWorker) Cancel(r dispatch.Ref) {
-	if w.plain {
-		w.m.t.Fatalf("CANCEL for a plain worker")
-	}
-	for _, s := range w.slots {
-		if s.ref.Token == r.Token && (r.Token != 0 || s.ref.Origin == r.Origin) {
-			s.cancelled = true
-			return
-		}
-	}
-	w.m.t.Fatalf("CANCEL of a call that the worker does not have")
-}
-func (w *modelWorker) Grant(dispatch.Ref, uint64) {}
-func (w *modelWorker) Ack(uint64)                 {}
-func (w *modelWorker) Drain()                     { w.drained = true }
-func (w *modelWorker) Drained() {
-	if len(w.slots) > 1 { // the answer that is being taken is still here
-		w.m.t.Fatalf("drained with %d calls", len(w.slots))
-	}
-}
-func (w *modelWorker) Close(*message.Error) { w.closed = true }
-
-// sort drops the numbers of calls that have ended.
-func (m *model) sort() {
-	for _, c := range m.clients {
-		var left []uint64
-		for _, n := range c.order {
-			if c.calls[n] != nil {
-				left = append(left, n)
-			}
-		}
-		c.order = left
-	}
-}
-
-func (m *model) check(t *rapid.T) {
-	m.sort()
-	if err := m.d.Check(); err != nil {
-		t.Fatal(err)
-	}
-	st := m.d.Stats()
-	if err := st.Law(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var modelMethods = []string{"risky", "safe", "odd"}
-
 func (m *model) client(t *rapid.T, connected bool) *modelClient {
-	c := rapid.SampledFrom(m.clients).Draw(t, "client")
-	if connected != (c.sink != nil && !c.sink.dead) {
-		t.Skip("not in this state")
+	var some []*modelClient
+	for _, c := range m.clients {
+		if connected == (c.sink != nil && !c.sink.dead) {
+			some = append(some, c)
+		}
 	}
-	return c
+	if len(some) == 0 {
+		t.Skip("none is in this state")
+	}
+	return rapid.SampledFrom(some).Draw(t, "client")
 }
 
+// seldom makes an action that ends much happen once in four times.
+func seldom(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "seldom") != 1 {
+		t.Skip("seldom")
+	}
+}
+
+// submit makes a few calls.
 func (m *model) submit(t *rapid.T) {
 	c := m.client(t, true)
+	for range rapid.IntRange(1, 5).Draw(t, "calls") {
+		m.submitOne(t, c)
+	}
+}
+
+func (m *model) submitOne(t *rapid.T, c *modelClient) {
 	c.number++
 	r := dispatch.Request{
 		Number: c.number, Tag: fmt.Appendf(nil, "tag%d", c.number), Body: []byte("body"),
@@ -335,7 +96,7 @@ func (m *model) submit(t *rapid.T) {
 		Idempotent: rapid.Bool().Draw(t, "idempotent"),
 		Stream:     rapid.Bool().Draw(t, "stream"),
 	}
-	k := &modelCall{client: c, request: r, sent: true, modelWork: &modelWork{results: make(map[string]bool)}}
+	k := &modelCall{client: c, request: r, sent: true, by: c.sink, modelWork: &modelWork{results: make(map[string]bool)}}
 	if !c.plain && rapid.IntRange(0, 3).Draw(t, "with a key") == 0 {
 		k.request.Key, r.Key = []byte("key"), []byte("key")
 		name := c.config.Key + string(r.Method)
@@ -389,6 +150,7 @@ func (m *model) ack(t *rapid.T) {
 
 func (m *model) dropClient(t *rapid.T) {
 	c := m.client(t, true)
+	seldom(t)
 	old := c.sink
 	old.dead, c.sink = true, nil
 	c.session.Detach(old)
@@ -405,8 +167,9 @@ func (m *model) returnClient(t *rapid.T) {
 // closeClient ends a session; its client starts anew and waits for nothing.
 func (m *model) closeClient(t *rapid.T) {
 	c := m.client(t, true)
-	if rapid.IntRange(0, 3).Draw(t, "seldom") != 0 || c.plain {
-		t.Skip("seldom")
+	seldom(t)
+	if c.plain {
+		t.Skip("a plain client's session is its connection")
 	}
 	old := c.sink
 	old.dead = true
@@ -491,9 +254,17 @@ func (m *model) answerLate(t *rapid.T) {
 	by.w.Outcome(s.ref, message.KindResult, []byte("late"))
 }
 
+// answerNotRun says that the call did not run, and shall not: its arguments are wrong.
+func (m *model) answerNotRun(t *rapid.T) {
+	w := m.worker(t, true)
+	s := w.take(t)
+	s.call.reached--
+	w.w.Outcome(s.ref, message.KindError, message.Errorf(message.BadArgs, "wrong").Append(nil))
+}
+
 func (m *model) handBack(t *rapid.T) {
 	w := m.worker(t, true)
-	for !w.plain && len(w.slots) > 0 && w.slots[0].ref.Token != 0 {
+	for !w.plain && len(w.slots) > 0 {
 		w.drained = true
 		s := w.slots[0]
 		w.slots = w.slots[1:]
@@ -505,7 +276,11 @@ func (m *model) handBack(t *rapid.T) {
 
 func (m *model) loseWorker(t *rapid.T) {
 	w := m.worker(t, false)
-	m.lose(w, uint64(rapid.IntRange(0, int(w.offset)).Draw(t, "handed")))
+	handed := w.offset
+	if rapid.IntRange(0, 3).Draw(t, "not all was written") == 1 {
+		handed = uint64(rapid.IntRange(0, int(w.offset)).Draw(t, "handed"))
+	}
+	m.lose(w, handed)
 }
 
 func (m *model) lose(w *modelWorker, handed uint64) {
@@ -519,6 +294,8 @@ func (m *model) lose(w *modelWorker, handed uint64) {
 		if s.offset >= handed && s.ref.Token != 0 {
 			s.call.reached--
 			s.call.attempts--
+		} else {
+			s.call.crashed = true
 		}
 		m.gone = append(m.gone, s)
 	}
@@ -528,6 +305,7 @@ func (m *model) lose(w *modelWorker, handed uint64) {
 
 func (m *model) drainWorker(t *rapid.T) {
 	w := m.worker(t, false)
+	seldom(t)
 	w.drained = true
 	w.w.Drain()
 }
@@ -571,9 +349,7 @@ func (m *model) stream(t *rapid.T) {
 // restartBroker kills the broker: workers come back with claims of what they
 // run, clients with the calls that have no outcome.
 func (m *model) restartBroker(t *rapid.T) {
-	if rapid.IntRange(0, 3).Draw(t, "seldom") != 0 {
-		t.Skip("seldom")
-	}
+	seldom(t)
 	for _, c := range m.clients {
 		for _, k := range c.calls {
 			if len(k.request.Key) > 0 {
@@ -594,11 +370,12 @@ func (m *model) restartBroker(t *rapid.T) {
 			w.drained, w.closed, w.offset = false, false, 0
 			w.w, _ = m.d.Register(dispatch.WorkerConfig{Register: r, Sink: w})
 			for _, s := range w.slots {
-				s.ref = dispatch.Ref{Origin: message.Origin{Session: s.call.client.id, Number: s.call.request.Number}}
+				s.last = false // a broker that was restarted does not know
+				s.ref = dispatch.Ref{Origin: message.Origin{Session: s.call.client.id, Number: s.call.request.Number}, Attempt: s.attempt}
 			}
 			for _, s := range append([]*modelSlot(nil), w.slots...) {
 				if s.ref.Token == 0 {
-					w.w.Claim(s.ref.Origin)
+					w.w.Claim(s.ref.Origin, s.attempt, false)
 				}
 			}
 		}

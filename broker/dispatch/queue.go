@@ -67,6 +67,21 @@ func (q *queue[T]) rerank(r rank, item T) {
 	q.fix(item.placed())
 }
 
+// follow keeps item, which stands for the head of another queue, where that
+// ranks in q; nowhere while the other queue is empty.
+func follow[T, U placed](q *queue[T], item T, of *queue[U]) {
+	switch i := item.placed(); {
+	case of.len() == 0:
+		if i >= 0 {
+			q.remove(item)
+		}
+	case i < 0:
+		q.push(of.first(), item)
+	case q.entries[i].rank != of.first():
+		q.rerank(of.first(), item)
+	}
+}
+
 func (q *queue[T]) fix(i int) {
 	if i > 0 && q.entries[i].rank.before(q.entries[(i-1)/4].rank) {
 		q.up(i)

@@ -146,6 +146,7 @@ func (s *Session) replayLocked() {
 	s.sendLocked()
 	for c := s.live.first; c != nil; c = c.next {
 		s.replayPartsLocked(c)
+		c.tellAttemptLocked()
 		if c.progress != nil {
 			s.sink.Progress(c.origin.Number, c.tag, c.progress)
 		}

@@ -3,12 +3,13 @@ package dispatch
 import (
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
 // ClientSink sends to one client's connection. Its methods are called with the
 // dispatcher locked: they never block, never call the dispatcher, and keep no
-// slice that they are given. A connection that fails says so by
+// slice that they are given, except in memory that they hold. A connection that fails says so by
 // [Session.Detach] or [Session.Close] later, from its own goroutine. Sinks are
 // compared with ==, so an implementation is a pointer.
 type ClientSink interface {
@@ -21,6 +22,10 @@ type ClientSink interface {
 
 	// Part delivers one item of a stream, items of one call in ascending order.
 	Part(number uint64, tag []byte, sequence uint64, body []byte)
+
+	// Attempt says which attempt of the call a worker has now, from the second on.
+	// A client that resubmits the call to another broker tells it.
+	Attempt(number uint64, attempt uint8)
 
 	// Progress delivers the latest progress of a call.
 	Progress(number uint64, tag []byte, body []byte)
@@ -36,6 +41,9 @@ type Outcome struct {
 	Tag    []byte       // what Submit was given
 	Kind   message.Kind // KindResult or KindError
 	Body   []byte       // one msgpack value, or the msgpack form of a message.Error
+
+	// Memory is what a large Body lies in: a sink may hold it to keep that. Else nil.
+	Memory *buffer.Buffer
 }
 
 // WorkerSink sends to one worker's connection, under the rules of ClientSink.
@@ -73,10 +81,11 @@ const NeverSent = ^uint64(0)
 
 // Ref names an assigned call between broker and worker: by Token, or, for a
 // call that a worker runs since before the broker was started, by Origin with
-// Token 0.
+// Token 0, and then with the attempt as the worker knows it; 0 = it does not say.
 type Ref struct {
-	Token  uint64
-	Origin message.Origin
+	Token   uint64
+	Origin  message.Origin
+	Attempt uint8
 }
 
 // Assignment is a call as a worker gets it, valid during Assign.
@@ -85,6 +94,7 @@ type Assignment struct {
 	Origin     message.Origin // names the call for ever
 	Method     string         // as this worker spelled it
 	Body       []byte         // msgpack args and kwargs
+	Memory     *buffer.Buffer // what a large Body lies in, to be held by who keeps that; else nil
 	Timeout    time.Duration  // what is left of the deadline; 0 = none
 	Attempt    uint8          // 1 for the first
 	Priority   message.Priority

@@ -23,6 +23,7 @@ type WorkerInfo struct {
 	Capacity int           `json:"capacity" msgpack:"capacity"`
 	Busy     int           `json:"busy" msgpack:"busy"`
 	Stopping int           `json:"stopping" msgpack:"stopping"` // busy with calls that nobody waits for
+	Alone    bool          `json:"alone" msgpack:"alone"`       // runs a suspect, or is being vacated for one
 	Done     uint64        `json:"succeeded" msgpack:"succeeded"`
 	Failed   uint64        `json:"failed" msgpack:"failed"`
 	Since    time.Duration `json:"since" msgpack:"since"` // registered so long ago
@@ -57,7 +58,7 @@ func (w *Worker) infoLocked(now instant) WorkerInfo {
 	info := WorkerInfo{
 		ID: w.id, Name: w.name, Host: w.host, PID: w.pid, Version: w.version, Key: w.key, Address: w.address,
 		Plain: w.plain, Draining: w.draining, Capacity: w.capacity, Busy: w.busy, Done: w.succeeded, Failed: w.failed,
-		Since: (now - w.since).duration(), Methods: len(w.pool.members),
+		Since: (now - w.since).duration(), Methods: len(w.pool.members), Alone: w.alone || w.pool.vacated == w,
 	}
 	for a := w.held; a != nil; a = a.next {
 		if a.call == nil {
@@ -129,7 +130,7 @@ func (d *Dispatcher) Calls(f CallFilter) []CallInfo {
 	d.eachCallLocked(func(c *call) {
 		info := CallInfo{
 			Session: c.origin.Session, Number: c.origin.Number, Key: c.client.key, Method: c.method.info.Name,
-			State: c.state.String(), Attempt: int(c.attempts), Age: (now - c.submitted).duration(), Size: len(c.body),
+			State: c.state.String(), Attempt: int(c.attempts), Age: (now - c.submitted).duration(), Size: len(c.body.Bytes),
 		}
 		if c.assigned != nil {
 			info.Worker = c.assigned.worker.id

@@ -6,7 +6,9 @@ import (
 	"github.com/servicetools/servicetools/wire/message"
 )
 
-// part is an item of a stream that the client may not have consumed.
+// part is an item of a stream that the client may not have consumed. Its GRANT
+// names the number of items that it has consumed plus message.StreamWindow: what
+// lies below the consumed count is forgotten.
 type part struct {
 	sequence uint64
 	body     []byte
@@ -24,13 +26,13 @@ func (w *Worker) Part(ref Ref, sequence uint64, body []byte) {
 		return
 	}
 	if !c.follows { // a claimed stream goes on where it was, another run begins at 0
-		c.sequence, c.follows = max(c.sequence, sequence, c.window-StreamWindow), true
-		c.window = max(c.window, c.sequence+StreamWindow)
+		c.sequence, c.follows = max(c.sequence, sequence, c.window-message.StreamWindow), true
+		c.window = max(c.window, c.sequence+message.StreamWindow)
 	}
 	if sequence < c.sequence {
 		return
 	}
-	if sequence > c.sequence || sequence >= c.window || len(body) > d.limits.MaxMessage {
+	if sequence > c.sequence || sequence >= c.window || len(body) > d.limits.MaxMessage || sizeOf(c.parts) >= message.StreamBytes {
 		w.cutLocked(message.Errorf(message.Malformed,
 			"item %d of a stream is out of sequence, beyond the window or too large", sequence))
 		return
@@ -42,6 +44,14 @@ func (w *Worker) Part(ref Ref, sequence uint64, body []byte) {
 	if s := c.session; s.sink != nil {
 		s.sink.Part(c.origin.Number, c.tag, sequence, body)
 	}
+}
+
+// sizeOf returns the bytes of the items.
+func sizeOf(parts []part) (bytes int) {
+	for _, p := range parts {
+		bytes += len(p.body)
+	}
+	return bytes
 }
 
 // Progress takes the progress of a call; the latest is kept for a client that
@@ -75,7 +85,7 @@ func (w *Worker) waitedLocked(ref Ref) *call {
 }
 
 // Grant lets the worker of a stream send the items below window, and says that
-// the client has consumed those below window-StreamWindow.
+// the client has consumed those below window-message.StreamWindow.
 func (s *Session) Grant(number, window uint64) {
 	d := s.d
 	d.mu.Lock()
@@ -87,11 +97,11 @@ func (s *Session) Grant(number, window uint64) {
 	c.window = window
 	switch {
 	case c.resumed: // items may be consumed that this run has yet to send
-		c.sequence = max(c.sequence, window-StreamWindow)
+		c.sequence = max(c.sequence, window-message.StreamWindow)
 	case c.follows: // nobody consumes what was not sent
-		c.window = min(window, c.sequence+StreamWindow)
+		c.window = min(window, c.sequence+message.StreamWindow)
 	}
-	c.parts = d.dropPartsLocked(c, c.window-StreamWindow)
+	c.parts = d.dropPartsLocked(c, c.window-message.StreamWindow)
 	if c.assigned != nil {
 		c.assigned.worker.sink.Grant(c.assigned.ref(), c.window)
 	}

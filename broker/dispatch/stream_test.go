@@ -21,25 +21,47 @@ func TestStream_slowReaderSlowsTheWorker(t *testing.T) {
 	s := w.serve(1, "count")
 	c := w.client("k")
 	c.call("count", stream)
-	for i := range uint64(dispatch.StreamWindow) {
+	for i := range uint64(message.StreamWindow) {
 		s.part(0, i)
 	}
-	c.session.Grant(1, dispatch.StreamWindow+10)
-	c.session.Grant(1, dispatch.StreamWindow+5) // an older one
+	c.session.Grant(1, message.StreamWindow+10)
+	c.session.Grant(1, message.StreamWindow+5) // an older one
 	c.session.Grant(7, 1000)
 	w.check()
 	if want := []string{"grant 1 26"}; !slices.Equal(s.sent, want) {
 		t.Fatal(s.sent)
 	}
 	for i := range uint64(10) {
-		s.part(0, dispatch.StreamWindow+i)
+		s.part(0, message.StreamWindow+i)
 	}
 	if s.closed != nil {
 		t.Fatal(s.closed)
 	}
-	s.part(0, dispatch.StreamWindow+10)
+	s.part(0, message.StreamWindow+10)
 	if s.closed == nil || s.closed.Code != message.Malformed {
 		t.Fatal("a worker that sends beyond the window is not cut")
+	}
+}
+
+// Items are bounded by their bytes, too, except for one.
+func TestStream_largeItems(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(1, "count")
+	c := w.client("k")
+	c.call("count", stream)
+	large := make([]byte, message.StreamBytes/2-1)
+	for i := range uint64(3) {
+		s.worker.Part(s.ref(0), i, large)
+	}
+	c.session.Grant(1, message.StreamWindow+2) // two are consumed
+	s.worker.Part(s.ref(0), 3, make([]byte, message.StreamBytes))
+	w.check()
+	if s.closed != nil {
+		t.Fatal(s.closed)
+	}
+	s.worker.Part(s.ref(0), 4, []byte("x"))
+	if s.closed == nil || s.closed.Code != message.Malformed {
+		t.Fatal("a worker that sends more bytes than are allowed is not cut")
 	}
 }
 
@@ -52,7 +74,7 @@ func TestStream_replayedOnResume(t *testing.T) {
 	s.part(0, 0)
 	s.part(0, 1)
 	s.part(1, 0)
-	c.session.Grant(1, dispatch.StreamWindow+1) // has consumed the first
+	c.session.Grant(1, message.StreamWindow+1) // has consumed the first
 	c.drop()
 	s.part(0, 2)
 	s.worker.Progress(s.ref(1), []byte("10%"))
@@ -81,7 +103,7 @@ func TestStream_secondAttemptRepeatsNothing(t *testing.T) {
 	c.call("count", stream)
 	s.part(0, 0)
 	s.part(0, 1)
-	c.session.Grant(1, dispatch.StreamWindow+2)
+	c.session.Grant(1, message.StreamWindow+2)
 	s.lose()
 	s = w.serve(1, "count*")
 	if want := []string{"grant 1 18"}; !slices.Equal(s.sent, want) {

@@ -4,21 +4,25 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
-// Request is a call as a client makes it. Submit copies what it keeps.
+// Request is a call as a client makes it. Submit copies what it keeps, but for
+// what it can share.
 type Request struct {
 	Number     uint64 // ascending in a session; 0 in a plain one, which numbers its calls itself
 	Tag        []byte // handed back with the outcome; may be nil
 	Method     []byte
-	Body       []byte        // msgpack args and kwargs
-	Timeout    time.Duration // 0 = none
+	Body       []byte         // msgpack args and kwargs
+	Memory     *buffer.Buffer // what Body lies in, if it is constant from now on and may be shared; else nil
+	Timeout    time.Duration  // 0 = none
 	Priority   message.Priority
 	Key        []byte // idempotency key; empty = none
 	Idempotent bool
 	Stream     bool
-	Resubmit   bool // the call may have been handed to another broker before
+	Resubmit   bool  // the call may have been handed to another broker before
+	Attempt    uint8 // of a resubmitted call, the last one that the client was told of; 0 = none
 }
 
 // Submit takes a call. Its outcome, also a refusal, goes to the session's sink.
@@ -44,6 +48,13 @@ func (s *Session) Submit(r *Request) *message.Error {
 		return message.Errorf(message.Malformed, "call number %d does not follow %d", number, s.last)
 	}
 	s.last = number
+	if r.Resubmit && d.closedLocked(r) {
+		// No answer: the next broker, which the client asks after our BYE, may know
+		// more than that this one did not run it.
+		d.refused[message.ShuttingDown]++
+		d.stats.Refused++
+		return nil
+	}
 	s.returning = s.returning || r.Resubmit
 	now := d.clock()
 	m, known, e := d.doorLocked(s, r, now)
@@ -56,7 +67,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 	case known != nil:
 		d.joinLocked(c, known)
 	case r.Resubmit:
-		d.reclaimLocked(c, now)
+		d.reclaimLocked(c, r.Attempt, now)
 	default:
 		d.admitLocked(c, now)
 	}
@@ -67,7 +78,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 // record of the idempotency key if another call holds it.
 func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *record, *message.Error) {
 	switch {
-	case d.drained || d.draining && !bytes.HasPrefix(r.Method, []byte(message.ReservedPrefix)):
+	case d.closedLocked(r):
 		return nil, nil, errShuttingDown
 	case len(r.Body) > d.limits.MaxMessage:
 		return nil, nil, message.Errorf(message.TooLarge,
@@ -85,6 +96,11 @@ func (d *Dispatcher) doorLocked(s *Session, r *Request, now instant) (*method, *
 		d.tidyLocked(m)
 	}
 	return m, known, e
+}
+
+// closedLocked reports whether the broker stops and takes no such call any more.
+func (d *Dispatcher) closedLocked(r *Request) bool {
+	return d.drained || d.draining && !bytes.HasPrefix(r.Method, []byte(message.ReservedPrefix))
 }
 
 // roomLocked refuses what would exceed a limit.
@@ -119,9 +135,9 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	if r.Timeout > 0 {
 		c.deadline = now.add(r.Timeout)
 	}
-	c.window, c.follows = StreamWindow, true
-	c.body = d.buffers.copy(r.Body)
-	d.chargeLocked(c, int64(len(c.body)))
+	c.window, c.follows = message.StreamWindow, true
+	c.body = d.keepLocked(r.Body, r.Memory)
+	d.chargeLocked(c, int64(len(r.Body)))
 	m.calls++
 	s.live.push(c)
 	if s.resumable {
@@ -157,7 +173,7 @@ func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *mess
 	c := d.newCallLocked()
 	d.ownLocked(c, s, number, r)
 	d.scratch = e.Append(d.scratch[:0])
-	d.deliverLocked(c, message.KindError, d.scratch)
+	d.deliverLocked(c, message.KindError, d.scratch, nil)
 	if s.outbox.len > 2*d.limits.CallsPerKey {
 		s.sink.Close(errTakesNothing)
 		s.sink = nil

@@ -53,6 +53,7 @@ type Worker struct {
 	reserved int  // slots that the worker said are busy, not yet claimed
 	draining bool // gets no new call
 	gone     bool
+	alone    bool // runs a suspect, and gets nothing else
 	held     *assignment
 	claimed  map[message.Origin]*assignment // those of held that are known by origin
 
@@ -130,6 +131,7 @@ func (d *Dispatcher) poolLocked(methods []message.Method) *pool {
 		if mb := m.member(d.catchAll); mb != nil {
 			m.partLocked(d.catchAll)
 			d.catchAll.drop(mb)
+			d.trialsLocked(d.catchAll)
 		}
 		d.wheel.stop(&m.grace)
 		m.joinLocked(p, methods[i].Name, methods[i].Idempotent)
@@ -164,6 +166,10 @@ func (d *Dispatcher) shutLocked(w *Worker, now instant) {
 	p := w.pool
 	p.displace(w)
 	p.open--
+	if p.vacated == w {
+		p.vacated = nil
+	}
+	d.trialsLocked(p)
 	if p.open > 0 {
 		return
 	}
@@ -171,14 +177,16 @@ func (d *Dispatcher) shutLocked(w *Worker, now instant) {
 		d.reserve = now
 	}
 	for _, mb := range p.members {
-		if mb.method.queue.len() > 0 && !mb.method.served() {
+		if mb.method.waiting > 0 && !mb.method.served() {
 			mb.method.eachWaiting(func(c *call) { d.armLocked(c, now) })
 		}
 	}
 }
 
 // free reports whether w takes a call now.
-func (w *Worker) free() bool { return !w.draining && w.busy < w.capacity }
+func (w *Worker) free() bool {
+	return !w.draining && w.busy < w.capacity && !w.alone && w.pool.vacated != w
+}
 
 // ID returns the worker's id in force.
 func (w *Worker) ID() string { return w.id }

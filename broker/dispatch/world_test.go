@@ -80,6 +80,7 @@ type clientSink struct {
 	c        *client
 	attached string
 	parts    []string
+	attempts []string
 	progress []string
 	closed   *message.Error
 }
@@ -104,6 +105,10 @@ func (s *clientSink) Part(number uint64, _ []byte, sequence uint64, body []byte)
 
 func (s *clientSink) Progress(number uint64, _ []byte, body []byte) {
 	s.progress = append(s.progress, fmt.Sprintf("%d=%s", number, body))
+}
+
+func (s *clientSink) Attempt(number uint64, attempt uint8) {
+	s.attempts = append(s.attempts, fmt.Sprintf("%d/%d", number, attempt))
 }
 
 func (s *clientSink) Close(reason *message.Error) { s.closed = reason }
@@ -206,6 +211,7 @@ type worker struct {
 	sent    []string
 	closed  *message.Error
 	drained int
+	ended   map[int]bool // of calls, those that were answered
 }
 
 func (s *worker) Registered(id string) { s.id = id }
@@ -242,7 +248,7 @@ func (w *world) serve(concurrency int, methods ...string) *worker {
 
 func (w *world) register(r *message.Register) *worker {
 	w.t.Helper()
-	s := &worker{w: w}
+	s := &worker{w: w, ended: make(map[int]bool)}
 	var e *message.Error
 	if s.worker, e = w.d.Register(dispatch.WorkerConfig{Register: r, Sink: s}); e != nil {
 		w.t.Fatal(e)
@@ -268,14 +274,26 @@ func (s *worker) ref(i int) dispatch.Ref { return dispatch.Ref{Token: s.calls[i]
 // answer answers the i-th call that the worker was given.
 func (s *worker) answer(i int, result string) {
 	s.w.t.Helper()
+	s.ended[i] = true
 	s.worker.Outcome(s.ref(i), message.KindResult, []byte(result))
 	s.w.check()
 }
 
 func (s *worker) fail(i int, code message.Code) {
 	s.w.t.Helper()
+	s.ended[i] = true
 	s.worker.Outcome(s.ref(i), message.KindError, message.Errorf(code, "told so").Append(nil))
 	s.w.check()
+}
+
+// open lists the calls that the worker has not answered.
+func (s *worker) open() (indexes []int) {
+	for i := range s.calls {
+		if !s.ended[i] {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes
 }
 
 // lose ends the connection with all of it written, or up to an offset.

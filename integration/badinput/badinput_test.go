@@ -15,7 +15,7 @@ import (
 
 	"github.com/servicetools/servicetools/broker"
 	"github.com/servicetools/servicetools/clientsdk"
-	"github.com/servicetools/servicetools/integration/story"
+	"github.com/servicetools/servicetools/integration/env"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
@@ -24,14 +24,14 @@ import (
 )
 
 // call returns the error of a call.
-func call(t *testing.T, s *story.Site, method string, args ...any) error {
+func call(t *testing.T, s *env.Site, method string, args ...any) error {
 	t.Helper()
 	_, err := clientsdk.Call[any](t.Context(), s.Client(), method, args...)
 	return err
 }
 
 // dial returns the error of connecting to the frontend with the given keys.
-func dial(t *testing.T, s *story.Site, key string, server curve.PublicKey) error {
+func dial(t *testing.T, s *env.Site, key string, server curve.PublicKey) error {
 	t.Helper()
 	own, err := curve.LoadCertificate(s.Keys.SecretPath(key))
 	if err != nil {
@@ -52,7 +52,7 @@ func dial(t *testing.T, s *story.Site, key string, server curve.PublicKey) error
 }
 
 // newBroker returns the error of starting another broker like that of s.
-func newBroker(s *story.Site, change func(*broker.Config)) error {
+func newBroker(s *env.Site, change func(*broker.Config)) error {
 	cfg := s.Config
 	cfg.Main.Port, cfg.Main.BackendPort = 0, 0
 	change(&cfg)
@@ -72,7 +72,7 @@ func load(t *testing.T, text string) error {
 }
 
 // raw sends bytes that are no request and returns the error of the reply.
-func raw(t *testing.T, s *story.Site, body []byte) error {
+func raw(t *testing.T, s *env.Site, body []byte) error {
 	t.Helper()
 	own, err := curve.LoadCertificate(s.Keys.SecretPath("client"))
 	if err != nil {
@@ -108,7 +108,7 @@ func raw(t *testing.T, s *story.Site, body []byte) error {
 }
 
 func TestBadInput(t *testing.T) {
-	s := story.Start(t)
+	s := env.Start(t, nil)
 	s.Worker(demo.Methods{}, 4)
 	foreign := curve.GenerateKey().Public()
 	garbled := curve.KeysetIn(t.TempDir())
@@ -118,6 +118,7 @@ func TestBadInput(t *testing.T) {
 	if err := os.WriteFile(garbled.SecretPath("server"), []byte("not a certificate\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	b := newBystander(t, s.Client())
 	type unfit struct{}
 	for _, row := range []struct {
 		name    string
@@ -128,7 +129,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"missing certificate", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = filepath.Join(c.Main.SecretKeysDir, "nowhere") })
-		}, nil, []string{"server.key_secret", "certtool generate"}, ""},
+		}, os.ErrNotExist, []string{"server.key_secret", "certtool generate"}, ""},
 		{"unreadable certificate", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = garbled.SecretDir })
 		}, curve.ErrBadCertificate, []string{"server.key_secret", "certtool generate"}, ""},
@@ -159,10 +160,12 @@ func TestBadInput(t *testing.T) {
 		}, nil, []string{"unfit", "method"}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := row.provoke(t)
+			before := b.served()
+			err := promptly(t, row.provoke)
 			if err == nil {
 				t.Fatal("nothing is wrong")
 			}
+			b.await(before + 2) // one of them was made behind the mistake
 			if row.is != nil && !errors.Is(err, row.is) {
 				t.Errorf("%v is not %v", err, row.is)
 			}
@@ -171,7 +174,7 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("%q does not say %q", err, text)
 				}
 			}
-			for row.log != "" && !s.Log.Contains(row.log) {
+			for row.log != "" && !strings.Contains(s.Log.String(), row.log) {
 				select {
 				case <-time.After(time.Millisecond):
 				case <-t.Context().Done():

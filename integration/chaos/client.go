@@ -5,10 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,14 +19,15 @@ import (
 	"time"
 
 	"github.com/servicetools/servicetools/clientsdk"
+	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
-// Load is what a client process does: callers that call without a pause, one
+// Load is what a client does: callers that call without a pause, one
 // call after the other each.
 type Load struct {
 	Addr      string // tcp://host:port
-	Cert      string // the client's *.key_secret
+	Cert      string // the client's *.key_secret; to a Run, the name of the key
 	ServerKey string
 	Name      string // of the client; begins the ids of its calls
 	Journal   string // file
@@ -56,8 +59,31 @@ func (l *Load) flags() *flag.FlagSet {
 	return f
 }
 
-// args is the command line that flags reads back.
-func (l *Load) args() []string {
+// withDefaults fills in what a load leaves open.
+func (l Load) withDefaults() Load {
+	if l.Cert == "" {
+		l.Cert = "client"
+	}
+	if l.Methods == "" {
+		l.Methods = "once,again,once,again,once,again,trail,retrail"
+	}
+	if l.Timeout == 0 {
+		l.Timeout = 20 * time.Second
+	}
+	return l
+}
+
+// At returns the load with the files and the address of a cluster: its keys and
+// its journals are in the folders.
+func (l Load) At(addr string, keys curve.Keyset, journals string) Load {
+	l.Addr = addr
+	l.Cert, l.ServerKey = keys.SecretPath(l.Cert), keys.PublicPath("server")
+	l.Journal = filepath.Join(journals, l.Name+clientJournal)
+	return l
+}
+
+// Args is the command line that flags reads back.
+func (l *Load) Args() []string {
 	return []string{
 		"-addr", l.Addr, "-cert", l.Cert, "-server-key", l.ServerKey, "-name", l.Name, "-journal", l.Journal,
 		"-methods", l.Methods, "-callers", strconv.Itoa(l.Callers), "-hold-least", strconv.Itoa(l.HoldLeast),
@@ -69,27 +95,29 @@ func (l *Load) args() []string {
 // hangs is how long after its deadline a call must have ended, whatever fails.
 const hangs = 10 * time.Second
 
-// runClient is the client program: it makes calls until SIGTERM, waits for what
-// is in flight, and leaves in order.
-func runClient(args []string) int {
+// runClient is the client program.
+func runClient(args []string) error {
 	var l Load
 	if err := l.flags().Parse(args); err != nil {
-		return 2
-	}
-	journal, err := OpenJournal(l.Journal)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	c, err := clientsdk.Dial(context.Background(), l.Addr, clientsdk.WithCertificate(l.Cert), clientsdk.WithServerKey(l.ServerKey),
-		clientsdk.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))), clientsdk.WithName(l.Name), clientsdk.WithLazyDial())
+	return l.run(ctx, os.Stderr)
+}
+
+// run makes calls until ctx ends, waits for what is in flight, and leaves in order.
+func (l *Load) run(ctx context.Context, log io.Writer) error {
+	journal, err := OpenJournal(l.Journal)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+		return err
 	}
-	k := &caller{load: &l, client: c, journal: journal, methods: strings.Split(l.Methods, ",")}
+	c, err := clientsdk.Dial(context.Background(), l.Addr, clientsdk.WithCertificate(l.Cert), clientsdk.WithServerKey(l.ServerKey),
+		clientsdk.WithLogger(slog.New(slog.NewTextHandler(log, nil))), clientsdk.WithName(l.Name), clientsdk.WithLazyDial())
+	if err != nil {
+		return err
+	}
+	k := &caller{load: l, client: c, journal: journal, log: log, methods: strings.Split(l.Methods, ",")}
 	var callers sync.WaitGroup
 	for range l.Callers {
 		callers.Go(func() {
@@ -101,18 +129,18 @@ func runClient(args []string) int {
 	leave, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := c.Close(leave); err != nil {
-		fmt.Fprintln(os.Stderr, "leaving:", err)
-		return 1
+		return fmt.Errorf("leaving: %w", err)
 	}
 	journal.Write(Record{Event: Left})
-	return 0
+	return nil
 }
 
-// caller makes the calls of one client process.
+// caller makes the calls of one client.
 type caller struct {
 	load    *Load
 	client  *clientsdk.Client
 	journal *Journal
+	log     io.Writer
 	methods []string
 	number  atomic.Int64
 }
@@ -200,7 +228,7 @@ func (k *caller) failed(id string, err error) {
 		r.Code, r.Ran = string(coded.Code), coded.Execution().String()
 	}
 	k.journal.Write(r)
-	fmt.Fprintf(os.Stderr, "%s %s: %v\n", time.Now().Format(time.StampMilli), id, err)
+	fmt.Fprintf(k.log, "%s %s: %v\n", time.Now().Format(time.StampMilli), id, err)
 	pause, asked := clientsdk.RetryAfter(err)
 	if !asked {
 		pause = 20 * time.Millisecond

@@ -39,6 +39,12 @@ type Record struct {
 	Attempt int       // Answered with "ok", Received, Done; 0 for the answer of several attempts, a stream
 }
 
+// The ends of the journals' file names.
+const (
+	clientJournal = ".client"
+	workerJournal = ".worker"
+)
+
 // Codes of an outcome that the protocol does not know.
 const (
 	ok          = "ok"           // a result

@@ -7,12 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// Process is a program of the system under test. It dies with the test.
+// Process is a peer that is a process of its own. It dies with the test.
 type Process struct {
 	Name   string
 	cmd    *exec.Cmd
@@ -33,7 +32,7 @@ func startProcess(dir, name, role string, environment []string, args ...string) 
 		return nil, err
 	}
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(append(os.Environ(), roleVariable+"="+role, "GOTRACEBACK=all"), environment...)
+	cmd.Env = append(append(os.Environ(), RoleVariable+"="+role, "GOTRACEBACK=all"), environment...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -69,8 +68,15 @@ func (p *Process) Alive() bool {
 	}
 }
 
+// Pause stops it until Resume.
+func (p *Process) Pause() { p.Signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (p *Process) Resume() { p.Signal(syscall.SIGCONT) }
+
 // Stop asks it to end in order and reports an exit with another status than 0.
-func (p *Process) Stop(patience time.Duration) error {
+func (p *Process) Stop() error {
+	const patience = Patience + hangs
 	p.Signal(syscall.SIGTERM)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -83,26 +89,19 @@ func (p *Process) Stop(patience time.Duration) error {
 		case <-time.After(5 * time.Second):
 			p.Kill()
 		}
-		return fmt.Errorf("%s did not end within %v of SIGTERM; its log ends:\n%s", p.Name, patience, p.Tail(200))
+		return fmt.Errorf("%s did not end within %v of SIGTERM; its log ends:\n%s", p.Name, patience, tail(p, 200))
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("%s ended with %v; its log ends:\n%s", p.Name, p.cmd.ProcessState, p.Tail(60))
+		return fmt.Errorf("%s ended with %v; its log ends:\n%s", p.Name, p.cmd.ProcessState, tail(p, 60))
 	}
 	return nil
 }
 
-// Tail returns the last lines that it wrote.
-func (p *Process) Tail(lines int) string {
+// Log returns what it, and others of its name, wrote.
+func (p *Process) Log() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
 	}
-	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// Raced reports whether the race detector has found something in it.
-func (p *Process) Raced() bool {
-	b, _ := os.ReadFile(p.log) // no log, no report
-	return strings.Contains(string(b), "WARNING: DATA RACE")
+	return string(b)
 }

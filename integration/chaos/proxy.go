@@ -3,20 +3,22 @@ package chaos
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // Proxy passes TCP connections on, and breaks them when it is told to.
 type Proxy struct {
-	// Static.
-	listener net.Listener
-	target   string
+	listener net.Listener // static
 
 	running sync.WaitGroup // the accept loop and two goroutines a connection
 
 	mu     sync.Mutex
+	target string                // host:port; "" = nowhere; guarded by mu
 	moved  sync.Cond             // frozen or closed has changed; waits with mu
 	pairs  map[*proxied]struct{} // guarded by mu
 	frozen bool                  // guarded by mu
+	delay  time.Duration         // of each piece that is passed on; guarded by mu
+	each   time.Duration         // of each byte; guarded by mu
 	closed bool                  // guarded by mu
 }
 
@@ -26,9 +28,10 @@ type proxied struct {
 	spared    net.Conn // the one that is not told that the other is gone; nil = both live; guarded by Proxy.mu
 }
 
-// NewProxy listens on a free port of loopback and passes all on to target, host:port.
-func NewProxy(target string) (*Proxy, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// NewProxy listens at an address and passes all on to target, host:port; with
+// "" it waits for Lead.
+func NewProxy(listen, target string) (*Proxy, error) {
+	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, err
 	}
@@ -47,18 +50,21 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		far, err := net.Dial("tcp", target)
 		if err != nil {
 			reset(near)
 			continue
 		}
 		c := &proxied{near: near, far: far}
 		p.mu.Lock()
-		if p.closed {
+		if p.closed || p.target != target {
 			p.mu.Unlock()
 			reset(near)
 			reset(far)
-			return
+			continue
 		}
 		p.pairs[c] = struct{}{}
 		p.mu.Unlock()
@@ -79,12 +85,12 @@ func (p *Proxy) pump(c *proxied, to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		switch deaf := p.wait(c); {
+		switch deaf := p.wait(c, n); {
 		case deaf != nil && from != deaf:
 			return // deaf is not told
 		case err == nil && deaf != nil: // swallowed
 		case err == nil:
-			if _, err = to.Write(buffer[:n]); err != nil && p.wait(c) != nil {
+			if _, err = to.Write(buffer[:n]); err != nil && p.wait(c, 0) != nil {
 				err = nil // to went meanwhile
 			}
 		}
@@ -96,21 +102,47 @@ func (p *Proxy) pump(c *proxied, to, from net.Conn) {
 	}
 }
 
-// wait holds data back while the proxy is frozen, and returns the end that was
-// spared when the other one was ended.
-func (p *Proxy) wait(c *proxied) (deaf net.Conn) {
+// wait holds n bytes back as long as they take, and while the proxy is frozen;
+// it returns the end that was spared when the other one was ended.
+func (p *Proxy) wait(c *proxied, n int) (deaf net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if pace := p.delay + time.Duration(n)*p.each; n > 0 && pace > 0 {
+		p.mu.Unlock()
+		time.Sleep(pace)
+		p.mu.Lock()
+	}
 	for p.frozen && !p.closed && c.spared == nil {
 		p.moved.Wait()
 	}
 	return c.spared
 }
 
-// Cut resets all connections; new ones are taken.
-func (p *Proxy) Cut() {
+// Lead resets all connections, and passes new ones on to target instead, or
+// resets them too if it is "".
+func (p *Proxy) Lead(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.target = target
+	p.cutLocked()
+}
+
+// Slow makes each piece that is passed on wait for delay, and for each of its bytes.
+func (p *Proxy) Slow(delay, each time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay, p.each = delay, each
+}
+
+// Cut resets all connections and returns how many there were; new ones are taken.
+func (p *Proxy) Cut() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutLocked()
+	return len(p.pairs)
+}
+
+func (p *Proxy) cutLocked() {
 	for c := range p.pairs {
 		reset(c.near)
 		reset(c.far)

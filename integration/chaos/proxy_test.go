@@ -35,7 +35,7 @@ func echoServer(t *testing.T) (addr string, ended chan error) {
 
 func TestProxy(t *testing.T) {
 	target, ended := echoServer(t)
-	p, err := NewProxy(target)
+	p, err := NewProxy("127.0.0.1:0", target)
 	if err != nil {
 		t.Fatal(err)
 	}

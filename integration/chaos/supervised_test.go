@@ -27,12 +27,12 @@ func supervised(t *testing.T) *system {
 		t.Fatal(err)
 	}
 	script := filepath.Join(dir, "worker.sh")
-	text := fmt.Sprintf("#!/bin/sh\n%s=%s exec %q \"$@\"\n", roleVariable, roleWorker, binary)
+	text := fmt.Sprintf("#!/bin/sh\n%s=%s exec %q \"$@\"\n", RoleVariable, RoleWorker, binary)
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	worker := filepath.Join(dir, "worker.ini")
-	if err := os.WriteFile(worker, []byte(fmt.Sprintf("[main]\nid = w1\n[worker]\nconcurrency = %d\n", concurrency)), 0o600); err != nil {
+	if err := os.WriteFile(worker, []byte(fmt.Sprintf("[main]\nid = w1\n[worker]\nconcurrency = %d\n", Concurrency)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return newSystem(t, fmt.Sprintf(`[workers]
@@ -42,7 +42,7 @@ worker_config_paths = [%q]
 worker_script_path = %s
 [supervise]
 restart_backoff = 50ms
-`, workers, worker, script))
+`, Workers, worker, script))
 }
 
 // The caller of a lost call learns which worker it was, what killed it, and
@@ -50,15 +50,15 @@ restart_backoff = 50ms
 func TestFault_evidenceOfADeadWorker(t *testing.T) {
 	t.Parallel()
 	s := supervised(t)
-	s.all(workers)
+	s.All(Workers)
 	c, err := clientsdk.Dial(context.Background(), "tcp://"+s.frontend, clientsdk.WithCertificate(s.keys.SecretPath("client")),
 		clientsdk.WithServerKey(s.keys.PublicPath("server")))
 	s.must(err)
 	defer c.Close(context.Background())
 	f := c.Go(context.Background(), "once", "held-1", []byte{}, int(time.Hour/time.Millisecond))
 	victim := broker.WorkerView{}
-	s.eventually("a worker runs the call", func() bool {
-		views, err := ask[[]broker.WorkerView](s, "broker.workers")
+	s.Eventually("a worker runs the call", func() bool {
+		views, err := Ask[[]broker.WorkerView](s, "broker.workers")
 		for _, v := range views {
 			if v.Busy > 0 && v.Local {
 				victim = v
@@ -82,26 +82,27 @@ func TestFault_evidenceOfADeadWorker(t *testing.T) {
 			t.Errorf("details.%s is %q, want %q", key, got, want)
 		}
 	}
-	s.all(workers) // the supervisor has started another one
+	s.All(Workers) // the supervisor has started another one
 }
 
 // A call that kills its worker takes max_attempts of them with it, and then is
-// tried no more; everything else keeps running.
+// tried no more; every other call succeeds, however often it was beside it.
 func TestFault_poison(t *testing.T) {
 	t.Parallel()
 	s := supervised(t)
-	s.client(Load{Name: "c", Callers: callers, HoldLeast: 25, HoldMost: 55})
-	s.flowing(workers)
-	s.rules.RateOf = "c"
-	s.baseline(after)
-	s.fault("a poisonous call", maxAttempts*callers, time.Second, func() {
-		p := s.client(Load{Name: "p", Cert: "other", Callers: 1, Methods: "poison", Calls: 1})
-		s.eventually("the poisoner has its outcome", func() bool { return !p.Alive() })
-	})
-	s.all(workers)
-	s.recover()
-	s.rules.MayFail = []string{"worker_lost", "quarantined"}
-	_, e := s.settle()
+	s.AddClient(Load{Name: "c", Callers: 2 * Concurrency, HoldLeast: 25, HoldMost: 55, Methods: "again,again,again,retrail"})
+	s.flowing()
+	s.Rules.RateOf = "c"
+	a, e := s.Under(func() {
+		s.Fault("a poisonous call", 1, time.Second, func() {
+			p := s.AddClient(Load{Name: "p", Cert: "other", Callers: 1, Methods: "poison", Calls: 1})
+			s.Eventually("the poisoner has its outcome", func() bool { return !p.Alive() })
+		})
+		s.All(Workers)
+	}, "quarantined")
+	if a.Failed["quarantined"] != 1 {
+		t.Errorf("%d calls were quarantined, not the poisonous one alone", a.Failed["quarantined"])
+	}
 	if !slices.ContainsFunc(e.Clients["p"], func(r Record) bool { return r.Code == "quarantined" }) {
 		t.Errorf("the poisonous call was not quarantined: %v", e.Clients["p"])
 	}
@@ -113,8 +114,8 @@ func TestFault_poison(t *testing.T) {
 			}
 		}
 	}
-	if taken != maxAttempts {
-		t.Errorf("the poisonous call took %d workers with it, not %d", taken, maxAttempts)
+	if taken != MaxAttempts {
+		t.Errorf("the poisonous call took %d workers with it, not %d", taken, MaxAttempts)
 	}
 }
 
@@ -122,21 +123,19 @@ func TestFault_poison(t *testing.T) {
 func TestFault_brokerKilledWithItsWorkers(t *testing.T) {
 	t.Parallel()
 	s := supervised(t)
-	s.client(Load{Name: "c", Callers: callers, HoldLeast: 25, HoldMost: 55})
-	s.flowing(workers)
-	s.baseline(after)
-	views, err := ask[[]broker.WorkerView](s, "broker.workers")
+	s.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
+	s.flowing()
+	views, err := Ask[[]broker.WorkerView](s, "broker.workers")
 	s.must(err)
-	s.fault("SIGKILL of the broker", callers, claimGrace+2*beat, func() {
-		s.broker.Kill()
-		s.eventually("its workers are gone", func() bool {
-			return !slices.ContainsFunc(views, func(v broker.WorkerView) bool { return syscall.Kill(v.PID, 0) == nil })
+	s.Under(func() {
+		s.Fault("SIGKILL of the broker", Callers, ClaimGrace+2*Beat, func() {
+			s.broker.Kill()
+			s.Eventually("its workers are gone", func() bool {
+				return !slices.ContainsFunc(views, func(v broker.WorkerView) bool { return syscall.Kill(v.PID, 0) == nil })
+			})
+			s.startBroker()
 		})
-		s.startBroker()
-	})
-	s.rules.Restarts++
-	s.all(workers)
-	s.recover()
-	s.rules.MayFail = []string{"connection_lost"}
-	s.settle()
+		s.Rules.Restarts++
+		s.All(Workers)
+	}, "connection_lost")
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"iter"
 	"os"
@@ -13,8 +14,9 @@ import (
 	"github.com/servicetools/servicetools/workersdk"
 )
 
-// journalsVariable names the folder of the workers' journals.
-const journalsVariable = "CHAOS_JOURNALS"
+// JournalsVariable names the environment variable with the folder of the
+// workers' journals.
+const JournalsVariable = "CHAOS_JOURNALS"
 
 // Proof is the result of a call: which one it answers, and which attempt did it.
 type Proof struct {
@@ -99,14 +101,21 @@ func (l *ledger) Poison(ctx context.Context, id string) error {
 	select {} // the signal is on its way
 }
 
-// runWorker is the worker program. Each process has a journal of its own.
+// newLedger returns one with a journal of its own in a folder.
+func newLedger(journals string) (*ledger, error) {
+	journal, err := OpenJournal(filepath.Join(journals, rand.Text()+workerJournal))
+	return &ledger{journal}, err
+}
+
+// mayRunTwice are ledger's idempotent methods.
+var mayRunTwice = workersdk.WithIdempotent("Again", "Retrail", "Poison")
+
+// runWorker is the worker program.
 func runWorker() {
-	path := filepath.Join(os.Getenv(journalsVariable), "worker-"+strconv.Itoa(os.Getpid())+"-"+
-		strconv.FormatInt(time.Now().UnixNano(), 36)+".journal")
-	journal, err := OpenJournal(path)
+	l, err := newLedger(os.Getenv(JournalsVariable))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	workersdk.Main(&ledger{journal}, workersdk.WithIdempotent("Again", "Retrail", "Poison"))
+	workersdk.Main(l, mayRunTwice)
 }

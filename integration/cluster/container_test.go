@@ -6,148 +6,147 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/ory/dockertest/v3/docker"
+
+	"github.com/servicetools/servicetools/integration/chaos"
 )
 
-// container is one container of a cluster.
+// container is one container of a site. As a chaos.Peer it is what its one
+// process is.
 type container struct {
+	t      testing.TB
 	engine *engine
 	id     string
-	name   string // and host name
+	name   string
 	on     string // network
 }
 
 // spec is what a container runs.
 type spec struct {
 	name, image string
+	host        string   // name of the host, which its networks know; "" = name
 	on          string   // network; or container:ID
-	aliases     []string // on the network, beside the name
 	also        []string // more networks
+	program     string   // of the image; "" = the usual one
 	args, env   []string
-	keys        string // volume
-	mayWrite    bool   // the volume
-	root        bool   // user 0, who may listen on the wire and nothing else
-	health      bool   // waits until it is healthy
+	volumes     []string // volume:/path
+	capability  string   // that user 0 keeps, beside whom there is nobody; "" = user 65532, who has none
+	health      bool     // a broker: waits until it is healthy
+}
+
+// create makes a container.
+func (s *site) create(x spec) *container {
+	s.t.Helper()
+	config := &docker.Config{Image: x.image, Cmd: x.args, Env: x.env, Hostname: x.host}
+	host := &docker.HostConfig{NetworkMode: x.on, CapDrop: []string{"ALL"}, ReadonlyRootfs: true, Binds: x.volumes}
+	if x.program != "" {
+		config.Entrypoint = []string{x.program}
+	}
+	if x.capability != "" {
+		config.User, host.CapAdd = "0", []string{x.capability}
+	}
+	if x.health {
+		config.Healthcheck = &docker.HealthConfig{
+			Test: []string{"CMD", "/broker", "health", "--config", configPath, "--timeout", "4s"}, Interval: 500 * time.Millisecond,
+		}
+	}
+	options := docker.CreateContainerOptions{Name: s.prefix + x.name, Config: config, HostConfig: host}
+	if x.on != "" && !strings.HasPrefix(x.on, "container:") {
+		if x.host == "" {
+			config.Hostname = x.name
+		}
+		options.NetworkingConfig = &docker.NetworkingConfig{EndpointsConfig: map[string]*docker.EndpointConfig{
+			x.on: {Aliases: []string{config.Hostname}},
+		}}
+	}
+	made, err := s.engine.CreateContainer(options)
+	if err != nil {
+		s.t.Fatalf("making %s: %v", x.name, err)
+	}
+	c := &container{t: s.t, engine: s.engine, id: made.ID, name: x.name, on: x.on}
+	for _, network := range x.also {
+		c.connect(network, config.Hostname)
+	}
+	return c
 }
 
 // start makes a container and starts it.
-func (e *engine) start(s spec) *container {
-	t := e.t
-	t.Helper()
-	mode := ":ro"
-	if s.mayWrite {
-		mode = ""
-	}
-	config := &docker.Config{Image: s.image, Cmd: s.args, Env: s.env, Hostname: s.name}
-	host := &docker.HostConfig{NetworkMode: s.on, CapDrop: []string{"ALL"}, ReadonlyRootfs: true}
-	options := docker.CreateContainerOptions{Name: e.prefix + s.name, Config: config, HostConfig: host}
-	if s.keys != "" {
-		host.Binds = []string{s.keys + ":/keys" + mode}
-	}
-	if s.root {
-		config.User, host.CapAdd = "0", []string{"NET_RAW"}
-	}
-	if s.health {
-		config.Healthcheck = &docker.HealthConfig{Interval: 500 * time.Millisecond}
-	}
-	if !strings.HasPrefix(s.on, "container:") {
-		options.NetworkingConfig = &docker.NetworkingConfig{EndpointsConfig: map[string]*docker.EndpointConfig{
-			s.on: {Aliases: append([]string{s.name}, s.aliases...)},
-		}}
-	} else {
-		config.Hostname = ""
-	}
-	made, err := e.CreateContainer(options)
-	if err != nil {
-		t.Fatalf("making %s: %v", s.name, err)
-	}
-	c := &container{engine: e, id: made.ID, name: s.name, on: s.on}
-	for _, network := range s.also {
-		c.connect(network, s.aliases...)
-	}
-	c.run()
-	if s.health {
-		await(t, s.name+" is healthy", func() (bool, string) {
-			state := c.state()
-			return state.Health.Status == "healthy", fmt.Sprintf("%s, %s", state.Status, state.Health.Status)
-		})
+func (s *site) start(x spec) *container {
+	s.t.Helper()
+	c := s.create(x)
+	c.must(s.engine.StartContainer(c.id, nil), "starting")
+	if x.health {
+		chaos.Await(s.t, c.name+" is healthy", func() bool { return c.state().Health.Status == "healthy" }, c.Log)
 	}
 	return c
 }
 
 func (c *container) must(err error, doing string) {
-	c.engine.t.Helper()
+	c.t.Helper()
 	if err != nil {
-		c.engine.t.Fatalf("%s %s: %v", doing, c.name, err)
+		c.t.Fatalf("%s %s: %v", doing, c.name, err)
 	}
-}
-
-func (c *container) run() {
-	c.engine.t.Helper()
-	c.must(c.engine.StartContainer(c.id, nil), "starting")
 }
 
 // stopTimeout is how many seconds a container has between SIGTERM and SIGKILL.
 const stopTimeout = 60
 
-// stop ends the container in order and checks that it ended so.
-func (c *container) stop() {
-	c.engine.t.Helper()
-	c.engine.stop([]*container{c})
+// Stop implements chaos.Peer.
+func (c *container) Stop() error {
+	err := c.engine.StopContainer(c.id, stopTimeout)
+	if ended := (*docker.ContainerNotRunning)(nil); err != nil && !errors.As(err, &ended) {
+		return fmt.Errorf("stopping %s: %w", c.name, err)
+	}
+	if s := c.state(); s.ExitCode != 0 {
+		return fmt.Errorf("%s exited with %d\n%s", c.name, s.ExitCode, c.Log())
+	}
+	return nil
 }
 
-// stop ends containers in order, all at once.
-func (e *engine) stop(all []*container) {
-	e.t.Helper()
-	failures := make([]error, len(all))
-	var stopping sync.WaitGroup
-	for i, c := range all {
-		stopping.Go(func() {
-			err := e.StopContainer(c.id, stopTimeout)
-			if ended := (*docker.ContainerNotRunning)(nil); !errors.As(err, &ended) {
-				failures[i] = err
-			}
-		})
-	}
-	stopping.Wait()
-	for i, c := range all {
-		c.must(failures[i], "stopping")
-		if s := c.state(); s.ExitCode != 0 {
-			e.t.Errorf("%s exited with %d\n%s", c.name, s.ExitCode, c.logs())
-		}
-	}
-}
-
-func (c *container) kill() {
-	c.engine.t.Helper()
+// Kill implements chaos.Peer.
+func (c *container) Kill() {
 	c.must(c.engine.KillContainer(docker.KillContainerOptions{ID: c.id}), "killing")
+	c.wait()
+}
+
+// Pause implements chaos.Peer.
+func (c *container) Pause() { c.must(c.engine.PauseContainer(c.id), "pausing") }
+
+// Resume implements chaos.Peer.
+func (c *container) Resume() { c.must(c.engine.UnpauseContainer(c.id), "resuming") }
+
+// Alive implements chaos.Peer.
+func (c *container) Alive() bool { return c.state().Running }
+
+// Log implements chaos.Peer.
+func (c *container) Log() string {
+	out, err := c.output()
+	return out + err
 }
 
 func (c *container) remove() {
-	c.engine.t.Helper()
+	c.t.Helper()
 	c.must(c.engine.RemoveContainer(docker.RemoveContainerOptions{ID: c.id, Force: true}), "removing")
 }
 
 func (c *container) connect(network string, aliases ...string) {
-	c.engine.t.Helper()
+	c.t.Helper()
 	c.must(c.engine.ConnectNetwork(network, docker.NetworkConnectionOptions{
-		Container: c.id, EndpointConfig: &docker.EndpointConfig{Aliases: append([]string{c.name}, aliases...)},
+		Container: c.id, EndpointConfig: &docker.EndpointConfig{Aliases: aliases},
 	}), "connecting")
 }
 
 func (c *container) disconnect(network string) {
-	c.engine.t.Helper()
+	c.t.Helper()
 	c.must(c.engine.DisconnectNetwork(network, docker.NetworkConnectionOptions{Container: c.id}), "disconnecting")
 }
 
 func (c *container) state() docker.State {
-	c.engine.t.Helper()
+	c.t.Helper()
 	made, err := c.engine.InspectContainer(c.id)
 	c.must(err, "inspecting")
 	return made.State
@@ -155,8 +154,8 @@ func (c *container) state() docker.State {
 
 // wait waits for the container's own end and returns its exit code.
 func (c *container) wait() int {
-	c.engine.t.Helper()
-	ctx, cancel := context.WithTimeout(c.engine.t.Context(), patience)
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), chaos.Patience)
 	defer cancel()
 	code, err := c.engine.WaitContainerWithContext(c.id, ctx)
 	c.must(err, "waiting for")
@@ -173,28 +172,22 @@ func (c *container) output() (stdout, stderr string) {
 	return out.String(), err.String()
 }
 
-// logs returns both for people.
-func (c *container) logs() string {
-	out, err := c.output()
-	return out + err
-}
-
-// awaitLog waits until the container has written text.
-func (c *container) awaitLog(text string) {
-	c.engine.t.Helper()
-	await(c.engine.t, fmt.Sprintf("%s says %q", c.name, text), func() (bool, string) {
-		log := c.logs()
-		return strings.Contains(log, text), log
-	})
+// awaitLog waits until the container has written text so often.
+func (c *container) awaitLog(text string, times int) {
+	c.t.Helper()
+	what := fmt.Sprintf("%s says %q, %d times", c.name, text, times)
+	chaos.Await(c.t, what, func() bool { return strings.Count(c.Log(), text) >= times }, c.Log)
 }
 
 // report ends a probe and reads what it saw.
 func (c *container) report(into any) {
-	c.engine.t.Helper()
-	c.stop()
+	c.t.Helper()
+	if err := c.Stop(); err != nil {
+		c.t.Fatal(err)
+	}
 	out, _ := c.output()
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(out, "ready\n")), into); err != nil {
-		c.engine.t.Fatalf("the report of %s: %v\n%s", c.name, err, c.logs())
+		c.t.Fatalf("the report of %s: %v\n%s", c.name, err, c.Log())
 	}
 	c.remove()
 }
@@ -214,34 +207,4 @@ func (c *container) execute(args ...string) (string, error) {
 		err = fmt.Errorf("%v: exit code %d: %s", args, done.ExitCode, &complaint)
 	}
 	return out.String(), err
-}
-
-// printLogs writes the end of each container's log.
-func (e *engine) printLogs(w io.Writer) {
-	for _, c := range e.containers(e.own) {
-		fmt.Fprintf(w, "--- %s: %s\n", strings.TrimPrefix(c.Names[0], "/"), c.Status)
-		_ = e.Logs(docker.LogsOptions{Container: c.ID, OutputStream: w, ErrorStream: w, Stdout: true, Stderr: true, Tail: "40"})
-	}
-}
-
-// Times of a wait: for what comes by itself, and between two looks.
-const (
-	patience = time.Minute
-	look     = 50 * time.Millisecond
-)
-
-// await waits until done says so; found is what it sees instead.
-func await(t *testing.T, what string, done func() (ok bool, found string)) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		ok, found := done()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s; instead: %s", patience, what, found)
-		}
-		time.Sleep(look)
-	}
 }

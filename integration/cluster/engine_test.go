@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,10 +26,9 @@ import (
 // engine is the Docker engine that the tests drive.
 type engine struct {
 	*docker.Client
-	prefix string     // begins the names of all that this run makes
-	probe  string     // image
-	built  bool       // the product's images are there
-	t      *testing.T // the case that runs; cases run one after the other
+	prefix  string       // begins the names of all that this run makes
+	product func() error // builds the product's images, once
+	probe   func() error // builds the image of the tests' own program, once
 }
 
 // probePrefix begins the names of everything that any run makes; then follow
@@ -73,7 +74,7 @@ func newEngine() (*engine, error) {
 		return nil, err
 	}
 	e := &engine{Client: pool.Client, prefix: fmt.Sprintf("%s%s-%d-", probePrefix, host, os.Getpid())}
-	e.probe = strings.ToLower(e.prefix) + "probe"
+	e.product, e.probe = sync.OnceValue(e.buildProduct), sync.OnceValue(e.buildProbe)
 	return e, nil
 }
 
@@ -81,6 +82,7 @@ func newEngine() (*engine, error) {
 // time limit, which would end it without a chance to. It returns a function
 // that ends the watch.
 func (e *engine) sweepOnSignal() (stop func()) {
+	signal.Ignore(syscall.SIGPIPE) // go test may be gone, and nobody read what is said while cleaning up
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	var limit <-chan time.Time
@@ -95,7 +97,7 @@ func (e *engine) sweepOnSignal() (stop func()) {
 		case <-signals:
 		case <-limit:
 			fmt.Fprintln(os.Stderr, "the tests' time limit is near:", flag.Lookup("test.timeout").Value)
-			e.printLogs(os.Stderr)
+			e.printLogs(os.Stderr, e.own)
 		case <-done:
 			return
 		}
@@ -119,7 +121,15 @@ func (e *engine) abandoned(name string) bool {
 	return ours && err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
-// containers lists the containers that this run has made.
+// printLogs writes the end of each container's log.
+func (e *engine) printLogs(w io.Writer, match func(name string) bool) {
+	for _, c := range e.containers(match) {
+		fmt.Fprintf(w, "--- %s: %s\n", strings.TrimPrefix(c.Names[0], "/"), c.Status)
+		_ = e.Logs(docker.LogsOptions{Container: c.ID, OutputStream: w, ErrorStream: w, Stdout: true, Stderr: true, Tail: "40"})
+	}
+}
+
+// containers lists the containers whose name matches.
 func (e *engine) containers(match func(name string) bool) []docker.APIContainers {
 	all, err := e.ListContainers(docker.ListContainersOptions{All: true})
 	if err != nil {
@@ -183,48 +193,95 @@ func (e *engine) tag() string { return e.prefix + "dev" }
 
 func (e *engine) image(name string) string { return "servicetools/" + name + ":" + e.tag() }
 
-// buildProduct builds the product's images, once.
-func (e *engine) buildProduct(t *testing.T) {
-	t.Helper()
-	if e.built {
-		return
-	}
-	e.built = true
-	command(t, exec.Command("make", "-s", "-C", "../..", "images", "TAG="+e.tag()))
+func (e *engine) probeImage() string { return strings.ToLower(e.prefix) + "probe" }
+
+func (e *engine) buildProduct() error {
+	return command(exec.Command("make", "-s", "-C", "../..", "images", "TAG="+e.tag()))
 }
 
-// buildProbe builds the image of the tests' own program.
-func (e *engine) buildProbe(t *testing.T) {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "probe")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./probe")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	command(t, build)
-	b, err := os.ReadFile(binary)
+const probeFile = `FROM scratch
+COPY --chown=65532:65532 keys /keys
+COPY --chown=65532:65532 journals /journals
+COPY probe false /
+COPY false /broker
+COPY server.ini /etc/servicetools/server.ini
+USER 65532:65532
+ENTRYPOINT ["/probe"]
+`
+
+// buildProbe builds the tests' own program twice: as it is, and with a false
+// clock, which plays the broker, too.
+func (e *engine) buildProbe() error {
+	dir, err := os.MkdirTemp("", "probe")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	var files bytes.Buffer
-	w := tar.NewWriter(&files)
-	for name, content := range map[string][]byte{
-		"Dockerfile": []byte("FROM scratch\nCOPY probe /probe\nUSER 65532:65532\nENTRYPOINT [\"/probe\"]\n"), "probe": b,
-	} {
-		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}))
-		_, e := w.Write(content)
-		err = errors.Join(err, e)
+	defer os.RemoveAll(dir)
+	overlay, err := falseClock(dir)
+	if err != nil {
+		return err
+	}
+	settings, err := os.ReadFile("../../deploy/server.ini")
+	if err != nil {
+		return err
+	}
+	files := map[string]string{"Dockerfile": probeFile, "server.ini": string(settings)}
+	for name, flags := range map[string][]string{"probe": nil, "false": {"-overlay", overlay}} {
+		binary := filepath.Join(dir, name)
+		build := exec.Command("go", slices.Concat([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", binary}, flags, []string{"./probe"})...)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+		if err := command(build); err != nil {
+			return err
+		}
+		b, err := os.ReadFile(binary)
+		if err != nil {
+			return err
+		}
+		files[name] = string(b)
+	}
+	context, err := archive(files, "keys/public_keys", "keys/private_keys", "journals")
+	if err != nil {
+		return err
 	}
 	var said bytes.Buffer
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = e.BuildImage(docker.BuildImageOptions{Name: e.probe, InputStream: &files, OutputStream: &said, RmTmpContainer: true})
-	}
+	err = e.BuildImage(docker.BuildImageOptions{Name: e.probeImage(), InputStream: context, OutputStream: &said, RmTmpContainer: true})
 	if err != nil {
-		t.Fatalf("the probe's image: %v\n%s", err, &said)
+		return fmt.Errorf("the probe's image: %w\n%s", err, &said)
 	}
+	return nil
 }
 
-func command(t *testing.T, c *exec.Cmd) {
-	t.Helper()
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", c, err, out)
+// archive packs files, by name, and empty folders for an engine. They belong to
+// the images' user.
+func archive(files map[string]string, folders ...string) (*bytes.Buffer, error) {
+	var packed bytes.Buffer
+	w := tar.NewWriter(&packed)
+	for _, name := range folders {
+		if err := w.WriteHeader(&tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: 0o700, Uid: user, Gid: user}); err != nil {
+			return nil, err
+		}
 	}
+	for name, content := range files {
+		mode := int64(0o755)
+		if strings.HasSuffix(name, "_secret") {
+			mode = 0o600
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(content)), Uid: user, Gid: user}); err != nil {
+			return nil, err
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			return nil, err
+		}
+	}
+	return &packed, w.Close()
+}
+
+// user is that of the images.
+const user = 65532
+
+func command(c *exec.Cmd) error {
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", c, err, out)
+	}
+	return nil
 }

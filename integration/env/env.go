@@ -1,12 +1,13 @@
 // Package env gives integration tests a running broker with keys for everybody,
-// and foreign ZeroMQ peers as child processes.
+// workers and clients beside it in one process, and foreign ZeroMQ peers as
+// child processes.
 package env
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/servicetools/servicetools/broker"
@@ -31,11 +32,13 @@ type TB interface {
 type Site struct {
 	Broker *broker.Broker
 	Keys   curve.Keyset
+	Config broker.Config // with the ports of the broker that runs
+	Log    Log           // of the broker
 
-	t      TB
-	config *broker.Config
-	stop   context.CancelFunc
-	ended  chan error
+	t       TB
+	stop    context.CancelFunc
+	ended   chan error   // gets the broker's end once
+	workers atomic.Int64 // names them
 }
 
 // Start runs a broker. change, if not nil, edits its configuration before.
@@ -45,12 +48,11 @@ func Start(t TB, change func(*broker.Config)) *Site {
 	for _, role := range []curve.Role{curve.RoleServer, curve.RoleClient, curve.RoleWorker, curve.RoleAdmin} {
 		s.NewKey(role.String(), role)
 	}
-	s.config = &broker.Config{}
-	s.config.Main.IP = Loopback()
-	s.config.Main.PublicKeysDir, s.config.Main.SecretKeysDir = s.Keys.PublicDir, s.Keys.SecretDir
-	s.config.Dispatch.DrainTimeout = time.Second
+	s.Config.Main.IP = Loopback()
+	s.Config.Main.PublicKeysDir, s.Config.Main.SecretKeysDir = s.Keys.PublicDir, s.Keys.SecretDir
+	s.Config.Dispatch.DrainTimeout = time.Second
 	if change != nil {
-		change(s.config)
+		change(&s.Config)
 	}
 	s.run()
 	t.Cleanup(s.Stop)
@@ -62,10 +64,12 @@ func Insecure(c *broker.Config) { c.Security.Insecure = true }
 
 func (s *Site) run() {
 	s.t.Helper()
-	b, err := broker.New(s.config, broker.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	cfg := s.Config
+	b, err := broker.New(&cfg, broker.WithLogger(slog.New(slog.NewTextHandler(&s.Log, nil))))
 	if err != nil {
 		s.t.Fatalf("starting a broker: %v", err)
 	}
+	s.Config.Main.Port, s.Config.Main.BackendPort = port(b.Frontend()), port(b.Backend())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Broker, s.stop, s.ended = b, cancel, make(chan error, 1)
 	go func() { s.ended <- b.Run(ctx) }()
@@ -87,8 +91,6 @@ func (s *Site) Stop() {
 func (s *Site) Restart() {
 	s.t.Helper()
 	s.Stop()
-	s.config.Main.Port = port(s.Broker.Frontend())
-	s.config.Main.BackendPort = port(s.Broker.Backend())
 	s.run()
 }
 
@@ -125,7 +127,7 @@ func (s *Site) Secret(name string) *curve.Certificate {
 func (s *Site) Endpoint(name, socketType string, properties ...zmtp.Property) *zmtp.Config {
 	s.t.Helper()
 	cfg := &zmtp.Config{SocketType: socketType, Mechanism: zmtp.Null{}, Metadata: properties}
-	if !s.config.Security.Insecure {
+	if !s.Config.Security.Insecure {
 		cfg.Mechanism = &curve.Client{Key: s.Secret(name).Secret, ServerKey: s.Secret("server").Public}
 	}
 	return cfg

@@ -21,10 +21,10 @@ type bystander struct {
 	ended   chan error
 }
 
-func (tg *target) dial(ctx context.Context, t testing.TB, name, address, socketType string, properties ...zmtp.Property) (*zmtp.Link, error) {
+func (tg *target) dial(ctx context.Context, name, address, socketType string, properties ...zmtp.Property) (*zmtp.Link, error) {
 	return zmtp.Dial(ctx, "tcp://"+address, &zmtp.Config{
 		SocketType: socketType,
-		Mechanism:  &curve.Client{Key: tg.secret(t, name), ServerKey: tg.secret(t, "server").Public()},
+		Mechanism:  &curve.Client{Key: tg.secret(name), ServerKey: tg.secret("server").Public()},
 		Metadata:   properties,
 	})
 }
@@ -33,7 +33,7 @@ func (tg *target) dial(ctx context.Context, t testing.TB, name, address, socketT
 // such a worker claims goes to no attacker that calls itself a REP worker.
 func (tg *target) work(t *testing.T) {
 	t.Helper()
-	l, err := tg.dial(t.Context(), t, "worker", tg.Backend, "DEALER", zmtp.Property{Name: message.PropertySDK, Value: message.ProtocolVersion})
+	l, err := tg.dial(t.Context(), "worker", tg.Backend, "DEALER", zmtp.Property{Name: message.PropertySDK, Value: message.ProtocolVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +90,8 @@ func keepAlive(l *zmtp.Link) {
 }
 
 // join connects a bystander.
-func (tg *target) join(ctx context.Context, t testing.TB) (*bystander, error) {
-	l, err := tg.dial(ctx, t, "client", tg.Frontend, "DEALER")
+func (tg *target) join(ctx context.Context) (*bystander, error) {
+	l, err := tg.dial(ctx, "client", tg.Frontend, "DEALER")
 	if err != nil {
 		return nil, err
 	}
@@ -135,9 +135,14 @@ func (b *bystander) call(n int) (time.Duration, error) {
 	}
 }
 
+// callPause is the bystander's rest between two calls: it asks about a thousand
+// times a second, and leaves the attackers a processor to attack with.
+const callPause = 500 * time.Microsecond
+
 // callUntil makes calls until ctx ends and returns how long each took.
 func (b *bystander) callUntil(ctx context.Context) (took []time.Duration, err error) {
 	for n := 0; ctx.Err() == nil; n++ {
+		time.Sleep(callPause)
 		d, err := b.call(n)
 		if err != nil {
 			return took, err

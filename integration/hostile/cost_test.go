@@ -23,7 +23,7 @@ func TestCost_idleClients(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			tg := aim(t)
 			tg.work(t)
-			b, err := tg.join(t.Context(), t)
+			b, err := tg.join(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +60,7 @@ func idleClient(t *testing.T, tg *target, sdk bool, reading *sync.WaitGroup) *zm
 	if sdk {
 		properties = []zmtp.Property{{Name: message.PropertySDK, Value: message.ProtocolVersion}}
 	}
-	l, err := tg.dial(t.Context(), t, "client", tg.Frontend, "DEALER", properties...)
+	l, err := tg.dial(t.Context(), "client", tg.Frontend, "DEALER", properties...)
 	if err != nil {
 		t.Fatal(err)
 	}

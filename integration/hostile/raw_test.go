@@ -10,7 +10,6 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"golang.org/x/crypto/nacl/box"
@@ -55,14 +54,14 @@ func connect(ctx context.Context, address string) (net.Conn, error) {
 var greeting = append([]byte("\xff\x00\x00\x00\x00\x00\x00\x00\x00\x7f\x03\x01CURVE"), make([]byte, 47)...)
 
 // open connects and exchanges greetings.
-func (tg *target) open(ctx context.Context, t testing.TB, address, key string) (*raw, error) {
+func (tg *target) open(ctx context.Context, address, key string) (*raw, error) {
 	conn, err := connect(ctx, address)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	_ = stop // the connection outlives this call, and ends with ctx
-	r := &raw{Conn: conn, server: tg.secret(t, "server").Public(), own: rawSecret(tg.secret(t, key)), pub: tg.secret(t, key).Public()}
+	r := &raw{Conn: conn, server: tg.secret("server").Public(), own: rawSecret(tg.secret(key)), pub: tg.secret(key).Public()}
 	pub, sec, err := box.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -185,8 +184,8 @@ func (r *raw) read() ([]byte, error) {
 }
 
 // meet opens a connection and goes on to the end of WELCOME.
-func (tg *target) meet(ctx context.Context, t testing.TB, address, key string) (*raw, error) {
-	r, err := tg.open(ctx, t, address, key)
+func (tg *target) meet(ctx context.Context, address, key string) (*raw, error) {
+	r, err := tg.open(ctx, address, key)
 	if err == nil {
 		err = r.command(r.hello())
 	}
@@ -197,8 +196,8 @@ func (tg *target) meet(ctx context.Context, t testing.TB, address, key string) (
 }
 
 // enter performs a whole handshake.
-func (tg *target) enter(ctx context.Context, t testing.TB, address, key, metadata string) (*raw, error) {
-	r, err := tg.meet(ctx, t, address, key)
+func (tg *target) enter(ctx context.Context, address, key, metadata string) (*raw, error) {
+	r, err := tg.meet(ctx, address, key)
 	if err == nil {
 		err = r.command(r.initiate(metadata))
 	}

@@ -4,11 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
@@ -26,9 +23,10 @@ import (
 // is not mixed with the attackers'. Nothing here depends on how it was started.
 type target struct {
 	Frontend, Backend string // host:port
-	keys              curve.Keyset
-	ask               io.Writer
-	answers           *bufio.Scanner
+	Keys              string // folder of the keys
+
+	process *child                     // nil in an attacker's process
+	secrets map[string]curve.SecretKey // of the broker and its peers, by name
 }
 
 // vitals is what a target says of itself.
@@ -37,26 +35,6 @@ type vitals struct {
 	Goroutines int
 	Files      int // open descriptors
 	Defects    int // panics that it has contained and logged
-}
-
-// What the target's process is told.
-const (
-	childEnv = "SERVICETOOLS_HOSTILE_TARGET" // its key folder
-	filesEnv = "SERVICETOOLS_HOSTILE_FILES"  // its limit of open files
-)
-
-// TestMain is also the main of the target's process.
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childEnv); dir != "" {
-		if err := serve(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	code := m.Run()
-	printTable()
-	os.Exit(code)
 }
 
 // serve runs a broker until its standard input ends, and answers each line of
@@ -69,6 +47,7 @@ func serve(dir string) error {
 		}
 	}
 	cfg := &broker.Config{}
+	cfg.Limits.ConnectionsPerKey, _ = strconv.Atoi(os.Getenv(crowdEnv)) // unset, it is the default
 	keys := curve.KeysetIn(dir)
 	cfg.Main.IP, cfg.Main.PublicKeysDir, cfg.Main.SecretKeysDir = "127.0.0.1", keys.PublicDir, keys.SecretDir
 	cfg.Dispatch.DrainTimeout, cfg.Dispatch.ClientGrace = time.Second, time.Second
@@ -134,72 +113,49 @@ func (c complaints) WithGroup(name string) slog.Handler {
 	return complaints{c.Handler.WithGroup(name)}
 }
 
-// aim starts a target, which ends with the test: a race or a panic in it fails the test.
+// people own the keys that a target knows.
+var people = map[string]curve.Role{
+	"server": curve.RoleServer, "client": curve.RoleClient, "attacker": curve.RoleClient,
+	"worker": curve.RoleWorker, "admin": curve.RoleAdmin,
+}
+
+// aim starts a target, which ends with the test.
 func aim(t *testing.T, environ ...string) *target {
 	t.Helper()
-	dir := t.TempDir()
-	tg := &target{keys: curve.KeysetIn(dir)}
-	for _, role := range []curve.Role{curve.RoleServer, curve.RoleClient, curve.RoleWorker, curve.RoleAdmin} {
-		if _, err := tg.keys.Generate(curve.Request{Name: role.String(), Role: role}); err != nil {
+	tg := &target{Keys: t.TempDir()}
+	for name, role := range people {
+		if _, err := curve.KeysetIn(tg.Keys).Generate(curve.Request{Name: name, Role: role}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := tg.keys.Generate(curve.Request{Name: "attacker", Role: curve.RoleClient}); err != nil {
+	if err := tg.load(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), childEnv+"="+dir), environ...)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
-		defer late.Stop()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the broker's process ended with %v", err)
-		}
-	})
-	tg.ask, tg.answers = in, bufio.NewScanner(out)
-	tg.next(t, tg)
+	tg.process = spawn(t, nil, append(environ, targetEnv+"="+tg.Keys)...)
+	tg.process.hear(t, tg)
 	return tg
 }
 
-func (tg *target) next(t *testing.T, v any) {
-	t.Helper()
-	if !tg.answers.Scan() {
-		t.Fatal("the broker's process is gone")
+// load reads the keys.
+func (tg *target) load() error {
+	tg.secrets = make(map[string]curve.SecretKey)
+	for name := range people {
+		c, err := curve.LoadCertificate(curve.KeysetIn(tg.Keys).SecretPath(name))
+		if err != nil {
+			return err
+		}
+		tg.secrets[name] = c.Secret
 	}
-	if err := json.Unmarshal(tg.answers.Bytes(), v); err != nil {
-		t.Fatal(err)
-	}
+	return nil
 }
 
 // vitals asks the target how it is, "settled" or "now".
 func (tg *target) vitals(t *testing.T, when string) (v vitals) {
 	t.Helper()
-	if _, err := io.WriteString(tg.ask, when+"\n"); err != nil {
-		t.Fatalf("the broker's process is gone: %v", err)
-	}
-	tg.next(t, &v)
+	tg.process.tell(t, when)
+	tg.process.hear(t, &v)
 	return v
 }
 
 // secret returns a key of the target's peers.
-func (tg *target) secret(t testing.TB, name string) curve.SecretKey {
-	t.Helper()
-	c, err := curve.LoadCertificate(tg.keys.SecretPath(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Secret
-}
+func (tg *target) secret(name string) curve.SecretKey { return tg.secrets[name] }

@@ -94,10 +94,11 @@ func (s security) theirServer() any {
 }
 
 // echo serves mechanism as a socket of the given type that answers each message
-// with itself, and returns its endpoint and a function that ends it.
+// with itself, and returns its endpoint and a function that ends it. Any number
+// of handshakes may fail.
 func echo(t *testing.T, endpoint, socketType string, mechanism zmtp.Mechanism, failed func(error)) (string, func()) {
 	t.Helper()
-	ln, err := zmtp.Listen(endpoint, &zmtp.Config{SocketType: socketType, Mechanism: mechanism}, zmtp.ListenLimits{},
+	ln, err := zmtp.Listen(endpoint, &zmtp.Config{SocketType: socketType, Mechanism: mechanism}, zmtp.ListenLimits{FailuresPerSecond: 1 << 20},
 		func(_ net.Addr, err error) {
 			if failed != nil {
 				failed(err)

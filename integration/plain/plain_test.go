@@ -8,22 +8,20 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/servicetools/servicetools/clientsdk"
-	"github.com/servicetools/servicetools/integration/python"
-	"github.com/servicetools/servicetools/integration/story"
+	"github.com/servicetools/servicetools/integration/env"
 	"github.com/servicetools/servicetools/workersdk/demo"
 )
 
-// start runs a script with the site's keys and a port; it is ended with the test.
-func start(t *testing.T, s *story.Site, script string, port int) (output *bytes.Buffer, wait func() error) {
+// start runs a script with the site's keys and an endpoint; it is ended with the test.
+func start(t *testing.T, s *env.Site, script, endpoint string) (output *bytes.Buffer, wait func() error) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), python.Find(t), filepath.Join("testdata", script),
-		filepath.Dir(s.Keys.PublicDir), strconv.Itoa(port))
+	c := exec.CommandContext(t.Context(), env.Python, filepath.Join("testdata", script),
+		filepath.Dir(s.Keys.PublicDir), endpoint)
 	output = new(bytes.Buffer)
 	c.Stdout, c.Stderr = output, output
 	if err := c.Start(); err != nil {
@@ -38,9 +36,12 @@ func start(t *testing.T, s *story.Site, script string, port int) (output *bytes.
 // TestSeedClient runs the client of the Python library's documentation,
 // unchanged but for msgpack, against a Go worker.
 func TestSeedClient(t *testing.T) {
-	s := story.Start(t)
+	if !env.RequirePyzmq(t) {
+		return
+	}
+	s := env.Start(t, nil)
 	s.Worker(demo.Methods{}, 1)
-	output, wait := start(t, s, "seed_client.py", s.Config.Main.Port)
+	output, wait := start(t, s, "seed_client.py", s.Frontend())
 	if err := wait(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
@@ -52,8 +53,11 @@ func TestSeedClient(t *testing.T) {
 // TestREPWorker has zcall, and the SDK, call a Python worker that only has a
 // REP socket.
 func TestREPWorker(t *testing.T) {
-	s := story.Start(t)
-	start(t, s, "rep_worker.py", s.Config.Main.BackendPort)
+	if !env.RequirePyzmq(t) {
+		return
+	}
+	s := env.Start(t, nil)
+	start(t, s, "rep_worker.py", s.Backend())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c := s.Client()
@@ -70,7 +74,7 @@ func TestREPWorker(t *testing.T) {
 	}
 
 	zcall := exec.CommandContext(ctx, "go", "run", "../../clientsdk/cmd/zcall",
-		"--server", "tcp://127.0.0.1:"+strconv.Itoa(s.Config.Main.Port),
+		"--server", s.Frontend(),
 		"--cert", s.Keys.SecretPath("client"), "--server-key", s.Keys.PublicPath("server"), "py_sum", "20", "22")
 	out, err := zcall.Output()
 	if err != nil || strings.TrimSpace(string(out)) != "42" {

@@ -34,7 +34,7 @@ func TestHandshake(t *testing.T) {
 // carry sends one frame through a sealer and an opener.
 func carry(t *testing.T, sealer zmtp.Sealer, opener zmtp.Opener, flags zmtp.FrameFlags, body []byte) {
 	t.Helper()
-	wire := sealer.Seal(nil, flags, append([]byte{0xAA}, body...))
+	wire := seal(t, sealer, flags, string(body))
 	if len(wire) > len(body)+sealer.Overhead() {
 		t.Fatalf("%d bytes became %d, the overhead is said to be %d", len(body), len(wire), sealer.Overhead())
 	}

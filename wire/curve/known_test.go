@@ -50,8 +50,8 @@ func transcript(t *testing.T) string {
 	if c.err != nil || s.err != nil {
 		t.Fatal(c.err, s.err)
 	}
-	add("MESSAGE/C", seal(c.Sealer, zmtp.FlagMore, "ping"))
-	add("MESSAGE/S", seal(s.Sealer, 0, "pong"))
+	add("MESSAGE/C", seal(t, c.Sealer, zmtp.FlagMore, "ping"))
+	add("MESSAGE/S", seal(t, s.Sealer, 0, "pong"))
 	return strings.Join(lines, "")
 }
 

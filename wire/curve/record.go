@@ -47,13 +47,12 @@ func newSealer(key *sharedKey, prefix string, s sent) *sealer {
 // Overhead is the most bytes that Seal adds to a body.
 func (s *sealer) Overhead() int { return longHeader + messageHead + boxOverhead + 1 }
 
-// Seal appends one MESSAGE to dst. It panics when the nonces are used up, after
-// 2^64 frames, which takes 500 years at one a nanosecond: no caller could do
-// better than stop.
-func (s *sealer) Seal(dst []byte, flags zmtp.FrameFlags, plain []byte) []byte {
+// Seal appends one MESSAGE to dst. It fails when the nonces are used up, after
+// 2^64 frames: a new connection has new keys.
+func (s *sealer) Seal(dst []byte, flags zmtp.FrameFlags, plain []byte) ([]byte, error) {
 	n, err := s.sent.next()
 	if err != nil {
-		panic(err)
+		return dst, err
 	}
 	plain[0] = 0
 	if flags&zmtp.FlagMore != 0 {
@@ -65,7 +64,7 @@ func (s *sealer) Seal(dst []byte, flags zmtp.FrameFlags, plain []byte) []byte {
 	dst = zmtp.AppendFrameHeader(dst, 0, messageHead+boxOverhead+len(plain))
 	dst = append(dst, nameMessage...)
 	dst = appendNonce(dst, n)
-	return s.key.seal(dst, plain, shortNonce(s.prefix, n))
+	return s.key.seal(dst, plain, shortNonce(s.prefix, n)), nil
 }
 
 // Wipe forgets the key. The sealer is not used after it.

@@ -27,12 +27,6 @@ type Server struct {
 	// nobody.
 	Admit func(key PublicKey, metadata zmtp.Metadata) (subject any, err error)
 
-	// Slots bounds how many connections compute at once. Nil means the slots of
-	// the process, one for each core. Waiting for a slot is not counted against
-	// the peer's time: else a crowd that reconnects would time out half done,
-	// and come back for ever.
-	Slots Slots
-
 	random io.Reader // nil means crypto/rand; tests replay known answers
 }
 
@@ -79,12 +73,9 @@ func (s *Server) Handshake(c zmtp.Commands, local zmtp.Metadata) (zmtp.Security,
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for HELLO: %w", err)
 	}
 	var reply welcome
-	err = s.compute(func() error {
-		if err := h.openHello(body); err != nil {
-			return err
-		}
-		return h.sealWelcome(&reply)
-	})
+	if err = h.openHello(body); err == nil {
+		err = h.sealWelcome(&reply)
+	}
 	if errors.Is(err, errHelloBox) {
 		c.Hold(helloHold)
 	}
@@ -100,8 +91,7 @@ func (s *Server) Handshake(c zmtp.Commands, local zmtp.Metadata) (zmtp.Security,
 		return zmtp.Security{}, fmt.Errorf("curve: waiting for INITIATE: %w", err)
 	}
 	var peer zmtp.Security
-	err = s.compute(func() error { return h.openInitiate(body, &peer) })
-	if err != nil {
+	if err := h.openInitiate(body, &peer); err != nil {
 		return zmtp.Security{}, err
 	}
 

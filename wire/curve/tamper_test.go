@@ -3,7 +3,9 @@ package curve
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -58,8 +60,8 @@ func TestTampering_records(t *testing.T) {
 		wire []byte
 		from outcome
 	}{
-		"from client": {seal(c.Sealer, 0, "payload"), s},
-		"from server": {seal(s.Sealer, 0, "payload"), c},
+		"from client": {seal(t, c.Sealer, 0, "payload"), s},
+		"from server": {seal(t, s.Sealer, 0, "payload"), c},
 	} {
 		pristine := *dir.from.Opener.(*opener)
 		for i := range dir.wire {
@@ -78,9 +80,37 @@ func TestTampering_records(t *testing.T) {
 	}
 }
 
+// Somebody on the path flips bits: in 10^5 trials not one altered payload
+// passes. (hazards B)
+func TestB_alteredPayloadsDoNotPass(t *testing.T) {
+	c, s := established(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	var wires [][]byte
+	for n := range 64 {
+		wires = append(wires, seal(t, c.Sealer, 0, strings.Repeat("x", 4*n)))
+	}
+	pristine := *s.Opener.(*opener)
+	for range 100_000 {
+		wire := slices.Clone(wires[random.IntN(len(wires))])
+		head := 2
+		if len(wire) > 257 {
+			head = longHeader
+		}
+		for range 1 + random.IntN(3) {
+			wire[head+random.IntN(len(wire)-head)] ^= byte(1 + random.IntN(255))
+		}
+		o := pristine
+		if _, body, err := o.Open(nil, 0, wire[head:]); err == nil && string(body) != strings.Repeat("x", len(body)) {
+			t.Fatalf("%q passed", body)
+		} else if err == nil && !slices.ContainsFunc(wires, func(w []byte) bool { return slices.Equal(w, wire) }) {
+			t.Fatal("a forgery opened")
+		}
+	}
+}
+
 func TestOpener_failsForGood(t *testing.T) {
 	c, s := established(t)
-	good := seal(c.Sealer, 0, "x")
+	good := seal(t, c.Sealer, 0, "x")
 	bad := slices.Clone(good)
 	bad[len(bad)-1] ^= 1
 	if _, _, err := open(t, s.Opener, bad); !errors.Is(err, errBox) {
@@ -97,7 +127,7 @@ func TestOpener_failsForGood(t *testing.T) {
 func TestOpener_lengths(t *testing.T) {
 	c, s := established(t)
 	pristine := *s.Opener.(*opener)
-	wire := seal(c.Sealer, 0, "")[2:]
+	wire := seal(t, c.Sealer, 0, "")[2:]
 	for n := range wire {
 		o := pristine
 		if _, _, err := o.Open(nil, 0, wire[:n:n]); err == nil {
@@ -148,7 +178,7 @@ func TestRecord_allocatesNothing(t *testing.T) {
 			head = longHeader
 		}
 		n := testing.AllocsPerRun(50, func() {
-			wire = c.Sealer.Seal(wire[:0], 0, plain)
+			wire, _ = c.Sealer.Seal(wire[:0], 0, plain)
 			if _, _, err := s.Opener.Open(room, 0, wire[head:]); err != nil {
 				t.Fatal(err)
 			}

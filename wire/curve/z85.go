@@ -57,5 +57,6 @@ func decodeZ85(key *[keySize]byte, text string) error {
 		binary.BigEndian.PutUint32(decoded[4*i:], uint32(value))
 	}
 	*key = decoded
+	clear(decoded[:])
 	return nil
 }

@@ -23,7 +23,7 @@ const (
 	ShuttingDown      Code = "shutting_down"        // the broker or the worker drains and takes no new call
 	Internal          Code = "internal"             // a defect of ours; the log has the details
 	IdempotencyClash  Code = "idempotency_conflict" // the idempotency key was used with another payload
-	MethodQuarantined Code = "quarantined"          // the call killed max_attempts workers and is not tried again
+	MethodQuarantined Code = "quarantined"          // the call was lost with a worker that it had for itself, and has no attempt left
 )
 
 // Execution says what is known about whether the method ran.

@@ -27,12 +27,14 @@ const (
 	KindCapacity   Kind = 13 // W->B: ID calls may run at once from now on; 0 drains
 	KindDrain      Kind = 14 // B->W: finish what runs, hand back the rest, leave
 	KindBye        Kind = 15 // any: the sender leaves on purpose; the body is an error map that says why
+	KindAttempt    Kind = 16 // B->C: Sequence is the attempt in which a worker has the call now
 )
 
 var kindNames = [...]string{
 	KindAttach: "ATTACH", KindAttached: "ATTACHED", KindRegister: "REGISTER", KindRegistered: "REGISTERED",
 	KindCall: "CALL", KindCancel: "CANCEL", KindResult: "RESULT", KindError: "ERROR", KindPart: "PART",
 	KindProgress: "PROGRESS", KindGrant: "GRANT", KindAck: "ACK", KindCapacity: "CAPACITY", KindDrain: "DRAIN", KindBye: "BYE",
+	KindAttempt: "ATTEMPT",
 }
 
 // String returns the name that docs/protocol.md uses.
@@ -53,6 +55,7 @@ const (
 	FlagResubmit   Flags = 1 << 2 // CALL: may have been handed over earlier, by another link or broker
 	FlagOrigin     Flags = 1 << 3 // CALL, CANCEL, RESULT, ERROR, PART, PROGRESS: an Origin follows the header
 	FlagClaim      Flags = 1 << 4 // PROGRESS with FlagOrigin: "I still run this call", sent after REGISTER
+	FlagEnded      Flags = 1 << 5 // PROGRESS with FlagClaim: the call has ended, its items are to be had, it takes no slot
 )
 
 // HeaderSize is the length of the fixed part of every envelope, size field included.
@@ -103,11 +106,12 @@ func ParsePriority(s string) (Priority, bool) {
 //	 4  kind    u8
 //	 5  flags   u8
 //	 6  zero    u16
-//	 8  id      u64  call number (C<->B), token (B<->W), or a count (ACK, GRANT, CAPACITY)
+//	 8  id      u64  call number (C<->B), token (B<->W), count (ACK, CAPACITY), or the attempt (W->B with FlagOrigin)
 //	16  origin  24 B if FlagOrigin
 //	    CALL    timeout u32 ms, attempt u8, priority u8, method length u8, key length u8, method, key
 //	    PART    sequence u64
 //	    GRANT   window u64: items with a sequence below it may be sent
+//	    ATTEMPT attempt u64
 //	    body    the rest
 type Envelope struct {
 	Kind   Kind
@@ -118,12 +122,13 @@ type Envelope struct {
 
 	// CALL only.
 	Timeout  time.Duration // 0 = none; counts from reception
-	Attempt  uint8         // 1 for the first; a client sends 0
+	Attempt  uint8         // 1 for the first; a client sends the last one that it was told of
 	Priority Priority
 	Method   []byte
 	Key      []byte // idempotency key; empty = none
 
-	// Sequence is the number of a PART, from 0, or the window of a GRANT.
+	// Sequence is the number of a PART, from 0, the window of a GRANT, or the
+	// number of an ATTEMPT.
 	Sequence uint64
 }
 
@@ -162,7 +167,7 @@ func (e *Envelope) Next(b []byte) (rest []byte, err error) {
 			return nil, fmt.Errorf("%w: CALL has no method, an unknown priority or is too short", ErrEnvelope)
 		}
 		e.Method, e.Key, b = b[:m:m], b[m:m+k:m+k], b[m+k:]
-	case KindPart, KindGrant:
+	case KindPart, KindGrant, KindAttempt:
 		if len(b) < 8 {
 			return nil, fmt.Errorf("%w: %v is too short", ErrEnvelope, e.Kind)
 		}
@@ -181,7 +186,7 @@ func (e *Envelope) Size() int {
 	switch e.Kind {
 	case KindCall:
 		n += callSize + len(e.Method) + len(e.Key)
-	case KindPart, KindGrant:
+	case KindPart, KindGrant, KindAttempt:
 		n += 8
 	}
 	return n
@@ -211,7 +216,7 @@ func (e *Envelope) AppendHead(dst []byte) []byte {
 		dst = append(dst, e.Attempt, byte(e.Priority), byte(len(e.Method)), byte(len(e.Key)))
 		dst = append(dst, e.Method...)
 		dst = append(dst, e.Key...)
-	case KindPart, KindGrant:
+	case KindPart, KindGrant, KindAttempt:
 		dst = binary.BigEndian.AppendUint64(dst, e.Sequence)
 	}
 	return dst

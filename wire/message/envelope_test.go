@@ -28,6 +28,8 @@ var envelopes = []struct {
 		"09 00 0000 0000000000000001 0000000000000005 07"},
 	{"GRANT", Envelope{Kind: KindGrant, ID: 1, Sequence: 32},
 		"0b 00 0000 0000000000000001 0000000000000020"},
+	{"ATTEMPT", Envelope{Kind: KindAttempt, ID: 1, Sequence: 2},
+		"10 00 0000 0000000000000001 0000000000000002"},
 	{"PROGRESS that claims", Envelope{Kind: KindProgress, Flags: FlagOrigin | FlagClaim, Origin: Origin{SessionID{0xff}, 1}},
 		"0a 18 0000 0000000000000000 ff000000000000000000000000000000 0000000000000001"},
 	{"DRAIN", Envelope{Kind: KindDrain}, "0e 00 0000 0000000000000000"},

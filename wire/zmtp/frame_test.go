@@ -86,7 +86,7 @@ func BenchmarkNullRecord(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				out = nullRecord{}.Seal(out[:0], 0, plain)
+				out, _ = nullRecord{}.Seal(out[:0], 0, plain)
 				flags, n, head, err := parseFrameHeader(out)
 				if err != nil || flags != 0 || int(n) != size || head+size != len(out) {
 					b.Fatal("broken frame")

@@ -31,14 +31,20 @@ func Handshake(ctx context.Context, conn net.Conn, cfg *Config) (*Link, error) {
 	return link, err
 }
 
+// arrival is what the listener and the handshake of an accepted connection share.
+type arrival struct {
+	entry *waiter // says since when we wait for the peer
+	slots Slots   // the handshake has one, but gives it up while it waits
+}
+
 // handshakeSteps is Handshake that also says in which step it failed. An
-// accepted connection has an entry, which says since when we wait for the peer.
-func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, entry *waiter) (*Link, Step, error) {
+// accepted connection has an arrival.
+func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, a *arrival) (*Link, Step, error) {
 	limits := cfg.Limits.withDefaults()
 	h := &handshake{conn: conn, first: greetingSize, left: limits.HandshakeWait}
 	h.silent = new(atomic.Int64)
-	if entry != nil {
-		h.silent, h.first = &entry.silent, revealAt
+	if a != nil {
+		h.silent, h.slots, h.first = &a.entry.silent, a.slots, revealAt
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	link, err := h.run(cfg, limits)
@@ -47,6 +53,9 @@ func handshakeSteps(ctx context.Context, conn net.Conn, cfg *Config, entry *wait
 	}
 	if err != nil {
 		conn.Close()
+		if link != nil {
+			link.abandon(err)
+		}
 		return nil, stepOf(h.step, err), err
 	}
 	return link, "", nil
@@ -58,9 +67,12 @@ type handshake struct {
 	conn   net.Conn
 	first  int           // how much of our greeting is sent before the peer's has come
 	silent *atomic.Int64 // since when we wait for the peer; read by the listener
+	slots  Slots         // one is held except while we wait for the peer; nil = no need
 	left   time.Duration // of the peer's waiting time
 	buf    []byte        // the last command; grows to the limit asked for
 	step   Step          // the part in progress, for Dial's errors
+	room   [smallRead]byte
+	ahead  []byte // what has come and was not asked for yet; in room
 }
 
 // revealAt is how much of the greeting an accepting side sends first: signature
@@ -69,6 +81,7 @@ type handshake struct {
 // which that is; so we read its name before it reads ours.
 const revealAt = 12
 
+// run returns a link as soon as there are keys, also with an error.
 func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 	h.step = StepGreeting
 	ours := newGreeting(cfg.Mechanism.Name(), cfg.Mechanism.AsServer())
@@ -91,13 +104,12 @@ func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	l := newLink(h.conn, security, limits)
+	l.reader.w = copy(l.reader.buf, h.ahead)
 	if err := CheckSocketType(cfg.SocketType, security.Metadata); err != nil {
-		return nil, err
+		return l, err
 	}
-	if err := h.conn.SetDeadline(time.Time{}); err != nil { // from here on we trust the peer
-		return nil, err
-	}
-	return newLink(h.conn, security, limits), nil
+	return l, h.conn.SetDeadline(time.Time{}) // from here on we trust the peer
 }
 
 // greeted reads the peer's greeting.
@@ -160,6 +172,8 @@ func (h *handshake) Hold(d time.Duration) {
 	if h.conn.SetReadDeadline(time.Now().Add(d)) != nil {
 		return
 	}
+	h.slots.give()
+	defer h.slots.take()
 	h.silent.Store(sinceEpoch())
 	var discard [greetingSize]byte
 	for read := 0; read < maxHeld; {
@@ -174,19 +188,40 @@ func (h *handshake) Hold(d time.Duration) {
 // RemoteAddr implements Commands.
 func (h *handshake) RemoteAddr() net.Addr { return h.conn.RemoteAddr() }
 
-// read fills b and charges the time it took to the peer.
+// read fills b, from what has come ahead first, and charges the time that the
+// rest takes to the peer. It holds no slot meanwhile.
 func (h *handshake) read(b []byte) error {
+	n := copy(b, h.ahead)
+	h.ahead = h.ahead[n:]
+	if n == len(b) {
+		return nil
+	}
+	h.slots.give()
+	defer h.slots.take()
 	start := time.Now()
 	if err := h.conn.SetReadDeadline(start.Add(h.left)); err != nil {
 		return err
 	}
 	h.silent.Store(sinceEpoch())
-	_, err := io.ReadFull(h.conn, b)
+	var err error
+	for n < len(b) && err == nil {
+		var got int
+		got, err = h.conn.Read(h.room[:])
+		taken := copy(b[n:], h.room[:got])
+		n, h.ahead = n+taken, h.room[taken:got]
+	}
 	h.silent.Store(0)
 	h.left = max(0, h.left-time.Since(start))
+	switch {
+	case n == len(b):
+		return nil
+	case err == io.EOF && n > 0:
+		return io.ErrUnexpectedEOF
+	}
 	return handshakeError(err)
 }
 
+// write keeps the slot: what a handshake sends fits any socket's buffer.
 func (h *handshake) write(b []byte) error {
 	if len(b) == 0 {
 		return nil

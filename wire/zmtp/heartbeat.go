@@ -2,11 +2,12 @@ package zmtp
 
 import "time"
 
-// Beat looks after a link's liveness; the owner calls it a few times an
-// interval. It sends a PING when an interval has passed in which nothing came
-// or nothing was sent, and ends the link when nothing came for dead, or when a
-// message has been unfinished for too long. Any byte counts as life.
-func (l *Link) Beat(now time.Time, interval, dead time.Duration) {
+// Beat looks after a link's liveness. It sends a PING when an interval has passed
+// in which nothing came or nothing was sent, and ends the link when nothing came
+// for dead, or when a message has been unfinished for too long. Any byte counts
+// as life. It returns when the owner is to call it again, an interval from now at
+// most: what it does is late by as much as the call is.
+func (l *Link) Beat(now time.Time, interval, dead time.Duration) (next time.Duration) {
 	at := int64(now.Sub(epoch))
 	silent := time.Duration(at - l.lastRead.Load())
 	if ttl := time.Duration(l.peerTTL.Load()); ttl > 0 {
@@ -14,15 +15,27 @@ func (l *Link) Beat(now time.Time, interval, dead time.Duration) {
 	}
 	if silent >= dead {
 		l.Close(ErrSilent)
-		return
+		return interval
 	}
-	if began := l.partial.Load(); began != 0 && time.Duration(at-began) > l.limits.AssemblyWait {
-		l.Close(ErrIncomplete)
-		return
+	next = min(dead-silent, interval)
+	if began := l.partial.Load(); began != 0 {
+		left := l.limits.AssemblyWait - time.Duration(at-began)
+		if left < 0 {
+			l.Close(ErrIncomplete)
+			return interval
+		}
+		next = min(next, left)
 	}
-	if silent >= interval || time.Duration(at-l.lastWrite.Load()) >= interval {
+	unused := time.Duration(at - l.lastWrite.Load())
+	if int64(unused) > busyPause {
+		l.retire()
+	}
+	if silent >= interval || unused >= interval {
 		l.Ping(dead)
+	} else {
+		next = min(next, interval-silent, interval-unused)
 	}
+	return max(next, time.Millisecond)
 }
 
 // Ping sends a PING that asks the peer to give up this link after ttl of silence.

@@ -21,12 +21,12 @@ func live(l *Link) <-chan error {
 	const interval, dead = 5 * time.Second, 15 * time.Second
 	result, ended := make(chan error, 1), run(l, ignore)
 	go func() {
-		beat := time.NewTicker(interval / 4)
+		beat := time.NewTimer(0)
 		defer beat.Stop()
 		for {
 			select {
 			case <-beat.C:
-				l.Beat(time.Now(), interval, dead)
+				beat.Reset(l.Beat(time.Now(), interval, dead))
 			case err := <-ended:
 				result <- err
 				return
@@ -62,7 +62,7 @@ func TestBeat_silentPeerIsDeadAfterThreeBeats(t *testing.T) {
 		if err := <-ended; !errors.Is(err, ErrSilent) {
 			t.Errorf("ended with %v", err)
 		}
-		if d := time.Since(began); d < 15*time.Second || d > 17*time.Second {
+		if d := time.Since(began); d != 15*time.Second {
 			t.Errorf("dead after %v", d)
 		}
 	})
@@ -170,7 +170,7 @@ func TestBeat_heedsThePeersTTL(t *testing.T) {
 				}
 				began := time.Now()
 				<-ended
-				if d := time.Since(began); d < test.want || d > test.want+1300*time.Millisecond {
+				if d := time.Since(began); d != test.want {
 					t.Errorf("dead after %v, want %v", d, test.want)
 				}
 			})

@@ -15,7 +15,8 @@ import (
 //
 // Its life: Handshake or Dial makes it; the owner calls Run once, which reads
 // until the link fails or is closed. Senders append to the link's queue from
-// any goroutine; a write loop exists only while there is something to write.
+// any goroutine; a write loop exists only while there is something to write, and
+// a moment longer on a busy link.
 // The first cause of the end is kept; Run returns it after the write loop has
 // ended, and from then on Handed is final.
 type Link struct {
@@ -35,8 +36,11 @@ type Link struct {
 	mu      sync.Mutex
 	idle    sync.Cond   // signalled when the write loop ends; waits with mu
 	queue   queue       // what the write loop has not taken yet
+	head    []byte      // scratch of AppendShared
 	taken   int         // bytes that the write loop has taken and not written yet
 	writing bool        // a write loop exists
+	resting bool        // and waits for more
+	more    sync.Cond   // signalled when resting ends; waits with mu
 	closing bool        // close once the queue is empty
 	cause   error       // first cause of the end; nil while the link lives
 	overdue *time.Timer // closes a link that is finished and does not end; nil = it is not finished
@@ -59,7 +63,7 @@ func sinceEpoch() int64 { return int64(time.Since(epoch)) }
 func newLink(conn net.Conn, security Security, limits Limits) *Link {
 	l := &Link{conn: conn, security: security, limits: limits}
 	l.loop = l.writeLoop
-	l.idle.L = &l.mu
+	l.idle.L, l.more.L = &l.mu, &l.mu
 	l.reader.release()
 	now := sinceEpoch()
 	l.lastRead.Store(now)
@@ -99,20 +103,19 @@ func (l *Link) Run(handle func(*Message) error) error {
 	for l.writing {
 		l.idle.Wait()
 	}
+	l.queue.drop()
 	l.queue = queue{end: l.queue.end}
 	if l.overdue != nil {
 		l.overdue.Stop()
 	}
-	wipe(l.security.Sealer)
-	wipe(l.security.Opener)
+	l.security.wipe()
 	return l.cause
 }
 
-// wipe lets half a record layer forget its keys, if it has any.
-func wipe(half any) {
-	if w, ok := half.(interface{ Wipe() }); ok {
-		w.Wipe()
-	}
+// abandon ends a link of which nobody has heard yet.
+func (l *Link) abandon(cause error) {
+	l.Close(cause)
+	l.security.wipe()
 }
 
 func (l *Link) contain(handle func(*Message) error) (err error) {
@@ -143,6 +146,7 @@ func (l *Link) closeLocked(cause error) {
 	}
 	l.cause = cause
 	l.conn.Close() // unblocks both loops
+	l.stirLocked()
 }
 
 // Bounds of a link's end.
@@ -170,6 +174,7 @@ func (l *Link) Finish() {
 	if !l.writing {
 		l.finishLocked()
 	}
+	l.stirLocked()
 }
 
 var errUnread = fmt.Errorf("%w: it has not read the last of it within %v", ErrSlowPeer, finishWait)

@@ -24,12 +24,20 @@ type ListenLimits struct {
 	// before its connections are closed unseen. Successes do not count: many
 	// good clients may share an address. Default 20.
 	FailuresPerSecond int
+	// Slots bounds how many handshakes are worked on at once. Waiting for a slot
+	// is not counted against the peer's time: else a crowd that reconnects would
+	// time out half done, and come back for ever. Default: those of the process,
+	// one for each core but one.
+	Slots Slots
 }
 
 func (l ListenLimits) withDefaults() ListenLimits {
 	setDefault(&l.MaxUnauthenticated, 4096)
 	setDefault(&l.MaxConnections, 8192)
 	setDefault(&l.FailuresPerSecond, 20)
+	if l.Slots == nil {
+		l.Slots = processSlots
+	}
 	return l
 }
 
@@ -42,7 +50,7 @@ type Listener struct {
 	failed   func(net.Addr, error)
 
 	config   atomic.Pointer[Config] // of connections that are yet to come
-	slots    chan struct{}          // one token a connection; full = accept waits
+	places   chan struct{}          // one token a connection; full = accept waits
 	doors    chan struct{}          // one token a connection in its handshake
 	waiting  waiting                // the same connections, oldest first
 	failures failures
@@ -68,7 +76,7 @@ func Listen(endpoint string, cfg *Config, limits ListenLimits, failed func(net.A
 		listener: listener,
 		limits:   limits,
 		failed:   failed,
-		slots:    make(chan struct{}, limits.MaxConnections),
+		places:   make(chan struct{}, limits.MaxConnections),
 		doors:    make(chan struct{}, limits.MaxUnauthenticated),
 		failures: failures{perSecond: limits.FailuresPerSecond},
 	}
@@ -126,11 +134,13 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 			continue
 		}
 		pause = acceptPause
+		ln.limits.Slots.take() // a flood of arrivals takes its turns with those who have arrived
+		ln.limits.Slots.give()
 		if ln.failures.exceeded(conn.RemoteAddr(), time.Now()) {
 			conn.Close()
 			continue
 		}
-		if !ln.reserve(ctx, ln.slots) || !ln.reserve(ctx, ln.doors) {
+		if !ln.reserve(ctx, ln.places) || !ln.reserve(ctx, ln.doors) {
 			conn.Close()
 			return nil
 		}
@@ -143,7 +153,7 @@ func (ln *Listener) Serve(ctx context.Context, serve func(*Link)) error {
 // silent one is closed for it.
 const evictPause = 20 * time.Millisecond
 
-// reserve puts the token of a new connection into slots or doors. Room is made
+// reserve puts the token of a new connection into places or doors. Room is made
 // at the expense of who keeps us waiting. It reports false when ctx has ended.
 func (ln *Listener) reserve(ctx context.Context, tokens chan struct{}) bool {
 	for {
@@ -168,13 +178,13 @@ func (ln *Listener) Close() error { return ln.listener.Close() }
 
 // admit owns one connection from accept to its end.
 func (ln *Listener) admit(ctx context.Context, conn net.Conn, entry *waiter, serve func(*Link)) {
-	defer func() { <-ln.slots }()
+	defer func() { <-ln.places }()
 	link, err := ln.shake(ctx, conn, entry)
 	evicted := ln.waiting.remove(entry)
 	<-ln.doors
 	if evicted {
 		if err == nil {
-			link.Close(errEvicted)
+			link.abandon(errEvicted)
 		}
 		err = errEvicted
 	}
@@ -196,7 +206,9 @@ func (ln *Listener) shake(ctx context.Context, conn net.Conn, entry *waiter) (li
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	link, _, err = handshakeSteps(ctx, conn, ln.config.Load(), entry)
+	ln.limits.Slots.take()
+	defer ln.limits.Slots.give()
+	link, _, err = handshakeSteps(ctx, conn, ln.config.Load(), &arrival{entry, ln.limits.Slots})
 	return link, err
 }
 

@@ -178,7 +178,7 @@ func (m slowMechanism) Handshake(c Commands, local Metadata) (Security, error) {
 // Whoever waits for our crypto is spared: in a crowd that reconnects the oldest is next.
 func TestListener_doesNotEvictWhomItKeepsWaiting(t *testing.T) {
 	m := slowMechanism{computing: make(chan struct{}, 100), proceed: make(chan struct{})}
-	d := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: m}, ListenLimits{MaxUnauthenticated: 4})
+	d := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: m}, ListenLimits{MaxUnauthenticated: 4, Slots: NewSlots(4)})
 	var wg sync.WaitGroup
 	for range 12 {
 		wg.Go(d.mustServe)
@@ -360,7 +360,7 @@ func TestDial_namesTheStep(t *testing.T) {
 	refusing := Null{Admit: func(Metadata) (any, error) { return nil, &Refusal{Status: "400"} }}
 	plain := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: refusing}, ListenLimits{})
 	other := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: named{Null{}, "PLAIN"}}, ListenLimits{})
-	mute := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: slowMechanism{computing: make(chan struct{}, 1), proceed: make(chan struct{})}}, ListenLimits{})
+	mute := openDoor(t, &Config{SocketType: "ROUTER", Mechanism: slowMechanism{computing: make(chan struct{}, 1), proceed: make(chan struct{})}}, ListenLimits{Slots: NewSlots(1)})
 	t.Cleanup(func() { close(mute.config.Load().Mechanism.(slowMechanism).proceed) })
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

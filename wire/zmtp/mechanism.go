@@ -1,6 +1,7 @@
 package zmtp
 
 import (
+	"errors"
 	"net"
 	"time"
 )
@@ -15,6 +16,8 @@ type Mechanism interface {
 	AsServer() bool
 	// Handshake exchanges commands until the peer is proven and its metadata
 	// known. It returns a *Refusal after it told the peer, or any other error.
+	// It waits for nothing but the peer, and for that only through c: on a
+	// Listener it has one of few Slots except while it does.
 	Handshake(c Commands, local Metadata) (Security, error)
 }
 
@@ -49,8 +52,9 @@ type Sealer interface {
 	// Overhead is the most bytes that Seal adds to a body.
 	Overhead() int
 	// Seal appends one frame to dst. plain[0] is scratch for the mechanism's
-	// own use, plain[1:] is the body; neither is kept.
-	Seal(dst []byte, flags FrameFlags, plain []byte) []byte
+	// own use, plain[1:] is the body; neither is kept. An error leaves dst as it
+	// is, and is final.
+	Seal(dst []byte, flags FrameFlags, plain []byte) ([]byte, error)
 }
 
 // Opener is the reverse of a Sealer, owned by a link's read loop.
@@ -58,6 +62,15 @@ type Opener interface {
 	// Open returns the flags and body of one frame as it came. The body may
 	// alias frame, or be appended to dst[:0]. An error is final.
 	Open(dst []byte, outer FrameFlags, frame []byte) (FrameFlags, []byte, error)
+}
+
+// wipe lets the record layer forget its keys, if it has any.
+func (s *Security) wipe() {
+	for _, half := range []any{s.Sealer, s.Opener} {
+		if w, ok := half.(interface{ Wipe() }); ok {
+			w.Wipe()
+		}
+	}
 }
 
 // FrameFlags are the flag bits of a frame, RFC 37 "framing".
@@ -79,6 +92,13 @@ type Refusal struct {
 	Hold   time.Duration // how long a silent refusal keeps the peer waiting
 	ByPeer bool          // the peer refused us
 	SDK    bool          // the peer reads Reason
+}
+
+// IsTemporary reports whether err is a Refusal that may not be one in a while:
+// status 300.
+func IsTemporary(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) && r.Status == "300"
 }
 
 // Error describes the refusal from this side's point of view.

@@ -2,15 +2,29 @@ package zmtp
 
 import (
 	"fmt"
-	"slices"
+
+	"github.com/servicetools/servicetools/wire/buffer"
 )
 
 // Message is one message as it arrives. It belongs to the link and is valid
-// only while Run's handler runs: what must live longer is copied.
+// only while Run's handler runs: what must live longer is copied, or shared.
 type Message struct {
 	body []byte // all frames concatenated
 	ends []int  // the end of each frame in body
-	own  []byte // body's buffer when the message has several frames; pooled
+
+	// Where body lies, unless it is one frame in the reader's buffer.
+	own   []byte         // a small message of several frames; pooled
+	large *buffer.Buffer // a large one, or a large frame that was opened into it
+	usual int            // bytes of the last large one: the next may be as long
+}
+
+// Share returns the memory that Bytes lies in with another owner, who keeps the
+// message that way and shall release it. It is nil if the memory is the link's.
+func (m *Message) Share() *buffer.Buffer {
+	if m.large == nil {
+		return nil
+	}
+	return m.large.Hold()
 }
 
 // Bytes returns all frames concatenated: the content of a compact message.
@@ -29,40 +43,55 @@ func (m *Message) Frame(i int) []byte {
 }
 
 // add appends a frame and reports whether the message is complete. A message
-// of one frame, the common case, is not copied.
-func (m *Message) add(flags FrameFlags, body []byte, l *Limits) (complete bool, err error) {
-	if len(m.body)+len(body) > l.MaxMessage {
-		return false, fmt.Errorf("%w of %d bytes", ErrTooLarge, l.MaxMessage)
-	}
-	if len(m.ends) == l.MaxFrames {
-		return false, fmt.Errorf("%w of %d frames", ErrTooLarge, l.MaxFrames)
-	}
-	if len(m.ends) == 0 && flags&FlagMore == 0 {
-		m.body = body
-	} else {
+// of one frame, the common case, is not copied. memory is what the body lies in,
+// if that is not the reader's buffer; it is given away.
+func (m *Message) add(flags FrameFlags, body []byte, memory *buffer.Buffer, l *Limits) (complete bool, err error) {
+	switch {
+	case len(m.body)+len(body) > l.MaxMessage:
+		err = fmt.Errorf("%w of %d bytes", ErrTooLarge, l.MaxMessage)
+	case len(m.ends) == l.MaxFrames:
+		err = fmt.Errorf("%w of %d frames", ErrTooLarge, l.MaxFrames)
+	case len(m.ends) == 0 && flags&FlagMore == 0:
+		m.body, m.large, memory = body, memory, nil
+	default:
 		m.gather(body)
-		m.body = m.own
+	}
+	memory.Release()
+	if err != nil {
+		return false, err
 	}
 	m.ends = append(m.ends, len(m.body))
 	return flags&FlagMore == 0, nil
 }
 
-// gather copies a frame behind those before it. The buffer at most doubles, so
-// it never outgrows twice what has come.
+// gather copies a frame behind those before it. Memory at most doubles, so it
+// never outgrows twice what has come, or what the last message had.
 func (m *Message) gather(body []byte) {
-	if m.own == nil && len(body) > smallRead {
-		m.own = getBuffer()
+	need := len(m.body) + len(body)
+	if m.large == nil && need < buffer.Large {
+		if m.own == nil && len(body) > smallRead {
+			m.own = getBuffer()
+		}
+		m.own = append(m.own, body...)
+		m.body = m.own
+		return
 	}
-	if len(m.own)+len(body) > cap(m.own) {
-		m.own = slices.Grow(m.own, max(len(m.own), len(body)))
+	if m.large == nil || need > cap(m.large.Bytes) {
+		larger := buffer.Get(max(need, 2*len(m.body), m.usual))
+		larger.Bytes = append(larger.Bytes, m.body...)
+		m.large.Release()
+		m.large = larger
 	}
-	m.own = append(m.own, body...)
+	m.large.Bytes = append(m.large.Bytes, body...)
+	m.body = m.large.Bytes
 }
 
-// reset empties the message and keeps its buffers for the next one.
+// reset empties the message and keeps its small memory for the next one.
 func (m *Message) reset() {
-	if wasteful(cap(m.own), len(m.own)) {
-		m.own = nil
+	if m.large != nil {
+		m.usual = len(m.body)
+		m.large.Release()
+		m.large = nil
 	}
 	m.body, m.ends, m.own = nil, m.ends[:0], m.own[:0]
 	if cap(m.ends) > 16 {
@@ -70,7 +99,7 @@ func (m *Message) reset() {
 	}
 }
 
-// release gives the buffer of an empty message back.
+// release gives the memory of an empty message back.
 func (m *Message) release() {
 	if len(m.ends) == 0 && cap(m.own) > smallRead {
 		putBuffer(m.own)

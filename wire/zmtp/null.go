@@ -85,9 +85,9 @@ type nullRecord struct{}
 
 func (nullRecord) Overhead() int { return 0 }
 
-func (nullRecord) Seal(dst []byte, flags FrameFlags, plain []byte) []byte {
+func (nullRecord) Seal(dst []byte, flags FrameFlags, plain []byte) ([]byte, error) {
 	body := plain[1:]
-	return append(AppendFrameHeader(dst, flags, len(body)), body...)
+	return append(AppendFrameHeader(dst, flags, len(body)), body...), nil
 }
 
 func (nullRecord) Open(_ []byte, outer FrameFlags, frame []byte) (FrameFlags, []byte, error) {

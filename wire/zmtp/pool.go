@@ -6,6 +6,7 @@ import "sync"
 // so that a silent peer costs no buffer at all.
 const (
 	bufferSize = 64 << 10  // what a pooled buffer holds at least
+	bufferRoom = 65 << 10  // what a new one holds: a whole record and its overhead
 	maxPooled  = 256 << 10 // larger ones are left to the garbage collector
 )
 
@@ -13,7 +14,7 @@ const (
 // them, so the pointers have a pool of their own: neither way allocates.
 var (
 	buffers = sync.Pool{New: func() any {
-		b := make([]byte, 0, bufferSize+1<<10) // a whole record and its overhead
+		b := make([]byte, 0, bufferRoom)
 		return &b
 	}}
 	pointers = sync.Pool{New: func() any { return new([]byte) }}

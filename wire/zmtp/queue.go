@@ -3,6 +3,8 @@ package zmtp
 import (
 	"fmt"
 	"time"
+
+	"github.com/servicetools/servicetools/wire/buffer"
 )
 
 // batchSize is where a batch of compact envelopes is closed. One box of this
@@ -20,12 +22,24 @@ type queue struct {
 	end    uint64 // stream offset behind the last frame: body bytes since the link began
 }
 
-// queued is one frame of a queue: start is its scratch byte, start+1 to end its body.
+// queued is one frame of a queue: start is its scratch byte, start+1 to end its
+// body. Or it is the rest of a message in memory that others own, too.
 type queued struct {
 	flags      FrameFlags
 	batch      bool // compact: may still grow, and may be cut into several frames
 	buf        int  // index in queue.bufs
 	start, end int  // in that buffer
+
+	shared *buffer.Buffer // held until the frame is written; nil = the frame is in buf
+	rest   []byte         // in shared
+}
+
+// size returns the length of the body.
+func (f *queued) size() int {
+	if f.shared != nil {
+		return len(f.rest)
+	}
+	return f.end - f.start - 1
 }
 
 // open starts an empty frame and returns it.
@@ -60,6 +74,23 @@ func (q *queue) fill(f *queued, fn func(dst []byte) []byte) {
 	f.end = len(b)
 	q.size += n
 	q.end += uint64(n)
+}
+
+// share adds a frame in memory of others.
+func (q *queue) share(body []byte, memory *buffer.Buffer) {
+	q.add(queued{shared: memory.Hold(), rest: body})
+	q.size += len(body)
+	q.end += uint64(len(body))
+}
+
+// drop lets go of the memory of others.
+func (q *queue) drop() {
+	for i := range q.frames {
+		if f := &q.frames[i]; f.shared != nil {
+			f.shared.Release()
+			f.shared, f.rest = nil, nil
+		}
+	}
 }
 
 // batch returns the frame to which compact envelopes are appended.
@@ -116,6 +147,23 @@ func (l *Link) Append(fn func(dst []byte) []byte) (start uint64, err error) {
 	return start, nil
 }
 
+// AppendShared is Append for an envelope with a large body, which is not copied:
+// fn appends what stands in front of the body, and the link holds the body's
+// memory until it is written. The envelope travels as a message of its own.
+func (l *Link) AppendShared(fn func(dst []byte) []byte, body []byte, memory *buffer.Buffer) (start uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.admitLocked(); err != nil {
+		return 0, err
+	}
+	start = l.queue.end
+	l.head = fn(l.head[:0]) // a panic leaves the queue whole
+	l.queueLocked(FlagMore, l.head)
+	l.queue.share(body, memory)
+	l.wakeLocked()
+	return start, nil
+}
+
 // sendCommand queues a command.
 func (l *Link) sendCommand(body []byte) error {
 	l.mu.Lock()
@@ -167,6 +215,7 @@ func (l *Link) wakeLocked() {
 		l.writing = true
 		go l.loop()
 	}
+	l.stirLocked()
 }
 
 // Pending returns how many bytes wait to be written.

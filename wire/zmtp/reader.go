@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/servicetools/servicetools/wire/buffer"
 )
 
 // smallRead is the buffer of a link that has little to read: enough for a
@@ -22,7 +24,7 @@ type reader struct {
 	smallPlain [smallRead]byte
 	plain      []byte // where the opener may put a larger body; pooled
 
-	message Message // the message in progress
+	message Message // the message in progress; its large memory is left to the garbage collector if the link ends
 }
 
 // next returns the next frame if it is wholly buffered, else need: how many
@@ -139,22 +141,30 @@ func (l *Link) setPartial(unfinished bool) {
 func (l *Link) open(outer FrameFlags, frame []byte, handle func(*Message) error) error {
 	rd := &l.reader
 	plain := rd.smallPlain[:0]
-	if len(frame) > smallRead {
+	var memory *buffer.Buffer
+	if _, bare := l.security.Opener.(nullRecord); bare {
+		plain = nil
+	} else if len(frame) >= buffer.Large {
+		memory = buffer.Get(len(frame))
+		plain = memory.Bytes
+	} else if len(frame) > smallRead {
 		rd.plain = fit(rd.plain, len(frame))
 		plain = rd.plain
 	}
 	flags, body, err := l.security.Opener.Open(plain, outer, frame)
 	if err != nil {
+		memory.Release()
 		return err
 	}
 	m := &rd.message
 	if flags&FlagCommand != 0 {
+		defer memory.Release()
 		if len(m.ends) == 0 {
 			l.partial.Store(0)
 		}
 		return l.command(body)
 	}
-	complete, err := m.add(flags, body, &l.limits)
+	complete, err := m.add(flags, body, memory, &l.limits)
 	if err != nil || !complete {
 		return err
 	}
@@ -191,6 +201,8 @@ func (l *Link) command(body []byte) error {
 		_ = l.sendCommand(AppendCommand(pong[:0], CommandPong, data[2:])) // a finished link sends nothing, and waits on
 	case CommandError:
 		return ParseError(data)
+	case CommandReady:
+		return fmt.Errorf("%w: READY came after the handshake", ErrProtocol)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package zmtp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -103,6 +104,110 @@ func TestIdleLink_memory(t *testing.T) {
 	c.disperse()
 }
 
+// maxStranger is what a peer may cost on the heap before it is authenticated.
+const maxStranger = 4 << 10
+
+// A stranger costs little memory and one goroutine, however far he goes before
+// he stops. (hazards A4, B)
+func TestB_strangersCostLittle(t *testing.T) {
+	const n = 300
+	server, client := secure()
+	server.Limits.HandshakeWait = time.Hour
+	greeting := append([]byte("\xff\x00\x00\x00\x00\x00\x00\x00\x00\x7f\x03\x01CURVE"), make([]byte, 47)...)
+	for _, test := range []struct {
+		name string
+		stop func(conn net.Conn) error // goes so far and no further
+	}{
+		{"silent", func(net.Conn) error { return nil }},
+		{"half a greeting", func(c net.Conn) error { _, err := c.Write(greeting[:32]); return err }},
+		{"a greeting", func(c net.Conn) error { _, err := c.Write(greeting); return err }},
+		{"half a HELLO", func(c net.Conn) error {
+			_, err := c.Write(append(greeting[:64:64], "\x04\xc8\x05HELLO\x01"...))
+			return err
+		}},
+		{"WELCOME", func(c net.Conn) error { return halfway(c, client) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			before, ran := settled(), runtime.NumGoroutine()
+			leak.Check(t)
+			ln, err := zmtp.Listen("tcp://127.0.0.1:0", server, zmtp.ListenLimits{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			served := make(chan error)
+			go func() { served <- ln.Serve(ctx, echo) }()
+			var conns []net.Conn
+			for range n {
+				conn, err := net.Dial("tcp", ln.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := test.stop(conn); err != nil {
+					t.Fatal(err)
+				}
+				conns = append(conns, conn)
+			}
+			for ln.Unauthenticated() < n {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(20 * time.Millisecond) // what they said is being read
+			after, run := settled(), runtime.NumGoroutine()
+			heap := int64(after.HeapAlloc-before.HeapAlloc) / n
+			t.Logf("a stranger costs %d bytes of heap, both ends, and %d of stack", heap, int64(after.StackInuse-before.StackInuse)/n)
+			if heap > maxStranger {
+				t.Errorf("a stranger costs %d bytes of heap, more than %d", heap, maxStranger)
+			}
+			if extra := run - ran - n; extra > 3 { // this one, Serve's and the one that waits for it
+				t.Errorf("%d strangers have %d goroutines", n, n+extra)
+			}
+			cancel()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+			for _, c := range conns {
+				c.Close()
+			}
+		})
+	}
+}
+
+// halfway performs a handshake up to WELCOME and leaves the connection open.
+func halfway(conn net.Conn, client *zmtp.Config) error {
+	cfg := *client
+	cfg.Mechanism = halfClient{client.Mechanism}
+	if _, err := zmtp.Handshake(context.Background(), openConn{conn}, &cfg); !errors.Is(err, errHalfway) {
+		return err
+	}
+	return nil
+}
+
+// openConn is not closed by a handshake that fails.
+type openConn struct{ net.Conn }
+
+func (openConn) Close() error { return nil }
+
+// halfClient sends HELLO and nothing more.
+type halfClient struct{ zmtp.Mechanism }
+
+func (m halfClient) Handshake(c zmtp.Commands, local zmtp.Metadata) (zmtp.Security, error) {
+	return m.Mechanism.Handshake(&halfCommands{Commands: c}, local)
+}
+
+type halfCommands struct {
+	zmtp.Commands
+	sent int
+}
+
+var errHalfway = errors.New("halfway")
+
+func (c *halfCommands) WriteCommand(body []byte) error {
+	if c.sent++; c.sent > 1 {
+		return errHalfway
+	}
+	return c.Commands.WriteCommand(body)
+}
+
 // settled returns the memory in use after garbage and pools are gone.
 func settled() (m runtime.MemStats) {
 	for range 3 {
@@ -157,8 +262,7 @@ func BenchmarkCurveLink_thereAndBack(b *testing.B) {
 	go func() { ended <- l.Run(func(*zmtp.Message) error { back <- struct{}{}; return nil }) }()
 	body := make([]byte, 100)
 	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
+	for b.Loop() {
 		if err := l.Send(body); err != nil {
 			b.Fatal(err)
 		}
@@ -173,8 +277,7 @@ func BenchmarkCurveHandshake(b *testing.B) {
 	server, client := secure()
 	endpoint := listen(b, server, echo)
 	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
+	for b.Loop() {
 		l, err := zmtp.Dial(b.Context(), endpoint, client)
 		if err != nil {
 			b.Fatal(err)

@@ -424,7 +424,7 @@ func BenchmarkLink_thereAndBack(b *testing.B) {
 	ended := run(dealer, func(*Message) error { back <- struct{}{}; return nil })
 	body := make([]byte, 100)
 	b.ReportAllocs()
-	for range b.N {
+	for b.Loop() {
 		if err := dealer.Send(body); err != nil {
 			b.Fatal(err)
 		}
@@ -443,7 +443,7 @@ func BenchmarkHandshake_null(b *testing.B) {
 	served := make(chan error, 1)
 	go func() { served <- ln.Serve(ctx, func(l *Link) { _ = l.Run(ignore) }) }()
 	b.ReportAllocs()
-	for range b.N {
+	for b.Loop() {
 		l, err := Dial(ctx, "tcp://"+ln.Addr().String(), &Config{SocketType: "DEALER", Mechanism: Null{}})
 		if err != nil {
 			b.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -39,7 +40,14 @@ type frame struct {
 	ctx *context.Context // in[0], if the method takes a context
 
 	args, kwargs decoder
+	lease        lease
 	result       encoder
+}
+
+// lease lets arguments lie in the memory of a large body instead of being copied.
+type lease struct {
+	whole int  // bytes of the body; 0 = everything is copied
+	taken bool // an argument lies in it: the memory is the method's for good
 }
 
 func (m *Method) newFrame() *frame {
@@ -67,13 +75,14 @@ func (m *Method) release(f *frame) {
 	for _, v := range f.in {
 		v.SetZero()
 	}
-	f.args, f.kwargs, f.result = decoder{}, decoder{}, encoder{}
+	f.args, f.kwargs, f.lease, f.result = decoder{}, decoder{}, lease{}, encoder{}
 	m.frames.Put(f)
 }
 
 // Call decodes body, the args and kwargs of a CALL, runs the method and
 // appends its result, one msgpack value, to dst. The result takes at most
-// limit bytes.
+// limit bytes. The body is gone before the method runs: its memory is released,
+// or the method's own, if a large argument lies in it.
 //
 // The items of a stream go to emit, and the result is nil; without an emit,
 // for a caller that takes no parts, they become an array. A channel is
@@ -84,16 +93,24 @@ func (m *Method) release(f *frame) {
 // ran, a *HandlerError if the method returned one, a *PanicError if it
 // panicked. A method that ends its goroutine with runtime.Goexit ends the
 // caller's.
-func (m *Method) Call(ctx context.Context, body []byte, emit Emit, dst []byte, limit int) (result []byte, err error) {
+func (m *Method) Call(ctx context.Context, body *buffer.Content, emit Emit, dst []byte, limit int) (result []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			result, err = dst, &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	f := m.frames.Get().(*frame)
-	if e := m.decode(f, body); e != nil {
+	if body.Memory != nil && len(body.Bytes) >= buffer.Large {
+		f.lease.whole = len(body.Bytes)
+	}
+	if e := m.decode(f, body.Bytes); e != nil {
 		m.release(f)
 		return dst, e
+	}
+	if f.lease.taken {
+		*body = buffer.Content{}
+	} else {
+		body.Release()
 	}
 	if f.ctx != nil {
 		*f.ctx = ctx
@@ -124,6 +141,7 @@ func (m *Method) Call(ctx context.Context, body []byte, emit Emit, dst []byte, l
 		err = e.fits(0)
 	}
 	result = e.b
+	m.noteSize(len(result))
 	m.release(f) // not after a panic: who knows what still uses it
 	if err != nil {
 		return dst, m.unsent(err, limit)
@@ -150,8 +168,8 @@ func (m *Method) decode(f *frame, body []byte) *message.Error {
 	if e != nil {
 		return e
 	}
-	f.args = decoder{b: args, allowance: allowanceFor(len(body))}
-	f.kwargs = decoder{b: kwargs}
+	f.args = decoder{b: args, allowance: allowanceFor(len(body)), lease: &f.lease}
+	f.kwargs = decoder{b: kwargs, lease: &f.lease}
 	n, pairs := int(f.args.next().num), int(f.kwargs.next().num) // a nil counts as none
 	var err error
 	switch {

@@ -227,7 +227,7 @@ func encodeOwnText(e *encoder, v reflect.Value) error {
 
 // decodeRaw keeps a value as it came.
 func decodeRaw(d *decoder, v reflect.Value) error {
-	v.SetBytes(append([]byte(nil), d.raw()...))
+	v.SetBytes(d.own(d.raw()))
 	return nil
 }
 

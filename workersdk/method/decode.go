@@ -37,7 +37,18 @@ type head struct {
 // and nesting hold. What is left to bound is how much a few bytes unfold to.
 type decoder struct {
 	b         []byte
-	allowance int // bytes of memory that the rest may still unfold to
+	allowance int    // bytes of memory that the rest may still unfold to
+	lease     *lease // nil = what is decoded is copied
+}
+
+// own returns b, a part of the body, as memory of the method's: a copy, unless
+// it is so much of a large body that to keep that wastes little.
+func (d *decoder) own(b []byte) []byte {
+	if l := d.lease; l != nil && l.whole > 0 && len(b) >= l.whole/2 {
+		l.taken = true
+		return b[:len(b):len(b)]
+	}
+	return append(make([]byte, 0, len(b)), b...)
 }
 
 // Arguments may take so much memory: what many small values need in any case,

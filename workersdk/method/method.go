@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -28,6 +30,23 @@ type Method struct {
 	hasError bool // the last result is an error
 
 	frames sync.Pool // *frame
+
+	large atomic.Int64 // bytes of the last result, if it was large
+}
+
+// ResultSize returns how large a result is likely to be, in bytes, so that its
+// memory need not grow step by step; 0 for a small one.
+func (m *Method) ResultSize() int { return int(m.large.Load()) }
+
+// noteSize remembers the size of a result. Small ones leave the field, which all
+// processors share, alone.
+func (m *Method) noteSize(n int) {
+	if n < buffer.Large {
+		n = 0
+	}
+	if int64(n) != m.large.Load() {
+		m.large.Store(int64(n))
+	}
 }
 
 // param is a parameter behind the context.

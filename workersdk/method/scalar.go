@@ -169,7 +169,7 @@ func decodeBytes(d *decoder, v reflect.Value) error {
 	t := d.next()
 	switch t.kind {
 	case kindString, kindBinary:
-		v.SetBytes(append(make([]byte, 0, len(t.data)), t.data...))
+		v.SetBytes(d.own(t.data))
 	case kindNil:
 		v.SetZero()
 	default:
@@ -304,7 +304,7 @@ func (d *decoder) any() (any, error) {
 	case kindString:
 		return string(t.data), nil
 	case kindBinary:
-		return append(make([]byte, 0, len(t.data)), t.data...), nil
+		return d.own(t.data), nil
 	case kindArray:
 		return d.anyArray(t.num)
 	case kindMap:

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -187,7 +188,7 @@ func (other) Close() error { return nil }`)}}
 	if info := add.Info(); info.Doc != "Add returns the sum of\na and b." || info.Signature != "Add(a int, b int) int" {
 		t.Errorf("got %+v", info)
 	}
-	_, err := add.Call(t.Context(), body(t, list{1, "x"}, nil), nil, nil, 100)
+	_, err := add.Call(t.Context(), of(body(t, list{1, "x"}, nil)), nil, nil, 100)
 	if err == nil || !strings.Contains(err.Error(), "argument 2 (b): want int") {
 		t.Errorf("got %v", err)
 	}
@@ -201,7 +202,7 @@ func TestTable_func(t *testing.T) {
 	if err := table.Func("wc", func(text string) int { return len(text) }, "counts", false); err != nil {
 		t.Fatal(err)
 	}
-	got, err := table.Lookup([]byte("wc")).Call(t.Context(), body(t, list{"abc"}, nil), nil, nil, 100)
+	got, err := table.Lookup([]byte("wc")).Call(t.Context(), of(body(t, list{"abc"}, nil)), nil, nil, 100)
 	if err != nil || len(got) != 1 || got[0] != 3 {
 		t.Errorf("got %x, %v", got, err)
 	}
@@ -222,7 +223,7 @@ func ExampleNew() {
 		fmt.Println(m.Name, m.Signature, m.Idempotent)
 	}
 	body := message.AppendBody(nil, []byte{0x92, 1, 2}, nil) // args [1, 2]
-	result, err := table.Lookup([]byte("add")).Call(context.Background(), body, nil, nil, 1<<20)
+	result, err := table.Lookup([]byte("add")).Call(context.Background(), &buffer.Content{Bytes: body}, nil, nil, 1<<20)
 	fmt.Println(result, err)
 	// Output:
 	// add Add(int, int) int true

@@ -5,6 +5,7 @@ package brokertest
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"slices"
 	"sync"
@@ -39,6 +40,7 @@ type Broker struct {
 	sessions map[message.SessionID]*session
 	links    []*zmtp.Link
 	closed   bool
+	stopping bool               // takes no new call
 	seen     []message.Envelope // every envelope that came, bodies copied
 }
 
@@ -64,7 +66,7 @@ func (b *Broker) init() {
 	}
 	b.changed.L = &b.mu
 	b.sessions = make(map[message.SessionID]*session)
-	b.instance[0] = 1
+	_, _ = rand.Read(b.instance[:]) // never fails
 	if b.methods == nil {
 		b.methods = make(map[string]Method)
 	}
@@ -127,6 +129,14 @@ func (b *Broker) cutLocked() {
 	b.changed.Broadcast()
 }
 
+// Stop refuses new calls from now on, as a broker does that finishes those that
+// it has before it leaves.
+func (b *Broker) Stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopping = true
+}
+
 // Restart forgets everything, as a new process on the same port does.
 func (b *Broker) Restart() {
 	b.mu.Lock()
@@ -149,6 +159,7 @@ func (b *Broker) Leave(reason *message.Error) {
 func (b *Broker) forgetLocked() {
 	b.cutLocked()
 	b.instance[0]++
+	b.stopping = false
 	for _, s := range b.sessions {
 		s.dead = true
 		for _, c := range s.calls {

@@ -129,6 +129,10 @@ func (b *Broker) callLocked(s *session, e *message.Envelope) {
 	c := &Call{Envelope: *e, broker: b, session: s, granted: 16}
 	c.Context, c.cancel = context.WithCancel(context.Background())
 	s.calls[e.ID] = c
+	if b.stopping {
+		c.endLocked(message.KindError, message.Errorf(message.ShuttingDown, "stopping").Append(nil))
+		return
+	}
 	if m := b.inline[string(e.Method)]; m != nil {
 		b.mu.Unlock()
 		m(c)

@@ -102,6 +102,9 @@ func explain(err error) (line, hint string) {
 
 // stepCode returns the code that a failure to connect amounts to.
 func stepCode(step *clientsdk.StepError) string {
+	if zmtp.IsTemporary(step) {
+		return string(message.QueueFull)
+	}
 	switch step.Step {
 	case zmtp.StepServerKey, zmtp.StepAuthorise, zmtp.StepMechanism:
 		return string(message.Unauthorized)
@@ -146,8 +149,11 @@ func status(err error) int {
 	case errors.As(err, &config):
 		return exitConfig
 	case errors.As(err, &step):
-		if stepCode(step) == string(message.Unauthorized) {
+		switch stepCode(step) {
+		case string(message.Unauthorized):
 			return exitUnauthorised
+		case string(message.QueueFull):
+			return exitQueueFull
 		}
 		return exitUnavailable
 	case !errors.As(err, &coded):

@@ -164,11 +164,12 @@ func TestStatus_ofEveryKindOfFailure(t *testing.T) {
 	for code, status := range map[message.Code]int{
 		message.Application: 1, message.HandlerPanic: 1, message.BadArgs: 1, message.Internal: 1, message.TooLarge: 1,
 		message.MethodQuarantined: 1, message.IdempotencyClash: 1, "unheard_of": 1,
-		message.NoSuchMethod: 69, message.NoWorker: 69, message.WorkerLost: 69, message.ConnectionLost: 69, message.ShuttingDown: 69,
+		message.NoSuchMethod: 69, message.NoWorker: 69, message.WorkerLost: 69, message.ConnectionLost: 69,
 		message.QueueFull: 75, message.Unauthorized: 77, message.DeadlineInQueue: 124, message.DeadlineInHandler: 124,
 	} {
 		sh.run("fail", `"`+string(code)+`"`).want(status, "").says("zcall: " + string(code) + ": it failed for a reason\n")
 	}
+	sh.run("fail", `"shutting_down"`, "--timeout", "50ms").want(exitUnavailable, "").says("zcall: shutting_down: ", "no other one took it")
 	sh.run("hang", "--timeout", "1s").want(exitDeadline, "").says("deadline_in_handler", "hint:")
 	sh.run("add", "1", "--server", "tcp://127.0.0.1:1").want(0, "1\n") // the last flag counts: the shell's own
 

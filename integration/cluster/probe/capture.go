@@ -7,19 +7,16 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"io"
 	"net"
 	"syscall"
 	"time"
-
-	"github.com/servicetools/servicetools/integration/cluster"
 )
 
 // heard is what a capture saw of TCP, by either port.
 type heard struct {
 	Bytes map[uint16]int `json:"bytes"` // of segments
-	Clear int            `json:"clear"` // packets with the marker
+	Clear int            `json:"clear"` // packets with the text in clear
 }
 
 const (
@@ -29,8 +26,12 @@ const (
 	ipTCP      = 6
 )
 
-// runCapture reads every packet of the network namespace until ctx ends.
-func runCapture(ctx context.Context, _ []string) (any, error) {
+// runCapture reads every packet of the network namespace until ctx ends, and
+// looks for its argument in them.
+func runCapture(ctx context.Context, args []string) (any, error) {
+	if len(args) != 1 {
+		return nil, errors.New("usage: probe capture TEXT")
+	}
 	fd, err := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, everything)
 	if err != nil {
 		return nil, err
@@ -51,14 +52,14 @@ func runCapture(ctx context.Context, _ []string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		h.take(packet[:n])
+		h.take(packet[:n], []byte(args[0]))
 	}
 	return h, nil
 }
 
 // take counts one Ethernet frame.
-func (h *heard) take(frame []byte) {
-	if bytes.Contains(frame, []byte(cluster.Marker)) {
+func (h *heard) take(frame, text []byte) {
+	if bytes.Contains(frame, text) {
 		h.Clear++
 	}
 	if len(frame) < ipv4Header+tcpHeader+20 || frame[ipv4Header]>>4 != 4 || frame[ipv4Header+9] != ipTCP {
@@ -72,21 +73,19 @@ func (h *heard) take(frame []byte) {
 	h.Bytes[binary.BigEndian.Uint16(segment[2:])] += len(segment)
 }
 
-// runShout sends the marker in clear to a port, so that a capture proves that
-// it would have heard it.
+// runShout sends its argument in clear to the broker, so that a capture proves
+// that it would have heard it.
 func runShout(ctx context.Context, args []string) (any, error) {
-	f := flag.NewFlagSet("shout", flag.ContinueOnError)
-	to := f.String("to", "broker:8006", "address")
-	if err := f.Parse(args); err != nil {
-		return nil, err
+	if len(args) != 1 {
+		return nil, errors.New("usage: probe shout TEXT")
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", *to)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", "broker:8006")
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	ready()
-	if _, err = io.WriteString(conn, cluster.Marker); err != nil {
+	if _, err = io.WriteString(conn, args[0]); err != nil {
 		return nil, err
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))

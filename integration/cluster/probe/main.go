@@ -1,9 +1,9 @@
 //go:build linux
 
 // Command probe is what the cluster's tests run in containers beside the
-// programs of the product: a load of calls with an account, an ear on the wire,
-// and a proxy that spoils a connection. It works until SIGTERM and then says
-// on stdout, in JSON, what it saw; before, it prints "ready".
+// programs of the product. It plays the roles of chaos; or it listens on the
+// wire or spoils a connection, until SIGTERM, and then says on stdout, in JSON,
+// what it saw.
 package main
 
 import (
@@ -13,18 +13,20 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/servicetools/servicetools/integration/chaos"
 )
 
 var commands = map[string]func(ctx context.Context, args []string) (any, error){
-	"load":    runLoad,
 	"capture": runCapture,
 	"shout":   runShout,
 	"proxy":   runProxy,
 }
 
 func main() {
+	chaos.Main()
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: probe load|capture|shout|proxy")
+		fmt.Fprintln(os.Stderr, "usage: probe capture|shout|proxy; or a role in", chaos.RoleVariable)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

@@ -6,13 +6,13 @@ import msgpack
 import zmq
 import zmq.auth
 
-keys, port = sys.argv[1:]
+keys, endpoint = sys.argv[1:]
 worker = zmq.Context.instance().socket(zmq.REP)
 worker.curve_publickey, worker.curve_secretkey = zmq.auth.load_certificate(
     os.path.join(keys, 'private_keys', 'worker.key_secret'))
 worker.curve_serverkey, _ = zmq.auth.load_certificate(
     os.path.join(keys, 'public_keys', 'server.key'))
-worker.connect('tcp://127.0.0.1:%s' % port)
+worker.connect(endpoint)
 
 methods = {
     'py_sum': lambda *numbers: sum(numbers),

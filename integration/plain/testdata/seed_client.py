@@ -16,7 +16,7 @@ class Message(object):
         self.kwargs = kwargs.get('kwargs', dict())
 
 
-keys, port = sys.argv[1:]
+keys, endpoint = sys.argv[1:]
 
 ctx = zmq.Context.instance()
 client = ctx.socket(zmq.REQ)
@@ -29,7 +29,7 @@ client.curve_secretkey = client_secret
 client.curve_publickey = client_public
 client.curve_serverkey = server_public
 
-client.connect('tcp://localhost:%s' % port)
+client.connect(endpoint)
 
 message = Message(method='return_non_sense')
 client.send(msgpack.packb(vars(message)))

@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/servicetools/servicetools/integration/env"
+	"github.com/servicetools/servicetools/wire/zmtp"
+)
+
+// router answers each request with what answer makes of its frames.
+func router(t *testing.T, answer func(frames [][]byte) [][]byte) string {
+	t.Helper()
+	ln, err := zmtp.Listen("tcp://127.0.0.1:0", &zmtp.Config{SocketType: "ROUTER", Mechanism: zmtp.Null{}}, zmtp.ListenLimits{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- ln.Serve(ctx, func(l *zmtp.Link) {
+			stop := context.AfterFunc(ctx, func() { l.Close(nil) })
+			defer stop()
+			_ = l.Run(func(m *zmtp.Message) error {
+				var frames [][]byte
+				for i := range m.Len() {
+					frames = append(frames, bytes.Clone(m.Frame(i)))
+				}
+				return l.Send(answer(frames)...)
+			})
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return "tcp://" + ln.Addr().String()
+}
+
+// damage changes one byte of what has the size of the measured work, but not of
+// what opens the connections.
+func damage(payload []byte) []byte {
+	if len(payload) == 100 {
+		payload[99] ^= 1
+	}
+	return payload
+}
+
+// unpickled returns the payload of a Python Message, which stands in its pickle
+// as it is, behind the opcode SHORT_BINBYTES and its length.
+func unpickled(pickle []byte) []byte {
+	for _, size := range []int{8, 100} {
+		if _, rest, ok := bytes.Cut(pickle, []byte{'C', byte(size)}); ok && len(rest) >= size {
+			return bytes.Clone(rest[:size])
+		}
+	}
+	return nil
+}
+
+// pickled returns the pickle of a short bytes object.
+func pickled(b []byte) []byte {
+	return slices.Concat([]byte{0x80, 3, 'C', byte(len(b))}, b, []byte{'.'})
+}
+
+// A client counts each answer that is not what it sent; a sample of such a
+// window is an error.
+func TestClients_noticeWrongAnswers(t *testing.T) {
+	s := newSite(t)
+	echo := func(change func([]byte) []byte) func([][]byte) [][]byte {
+		return func(frames [][]byte) [][]byte {
+			frames[len(frames)-1] = change(frames[len(frames)-1])
+			return frames
+		}
+	}
+	for _, c := range []struct {
+		system string
+		argv   func(endpoint string) []string
+		answer func(change func([]byte) []byte) func([][]byte) [][]byte
+	}{
+		{LibzmqNull, func(endpoint string) []string {
+			peer, err := compileLibzmq(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return []string{peer, "client", "0", "", "", "", endpoint}
+		}, echo},
+		{PyzmqNull, func(endpoint string) []string {
+			return []string{env.Python, pyzmqScript(t, s), `{"role": "client", "endpoint": "` + endpoint + `"}`}
+		}, func(change func([]byte) []byte) func([][]byte) [][]byte {
+			return echo(func(b []byte) []byte { return pickled(change(unpickled(b))) })
+		}},
+	} {
+		for _, change := range []struct {
+			name  string
+			do    func([]byte) []byte
+			wrong bool
+		}{{"echo", func(b []byte) []byte { return b }, false}, {"damage", damage, true}} {
+			t.Run(c.system+"/"+change.name, func(t *testing.T) {
+				if len(here(t, s, c.system)) == 0 {
+					return
+				}
+				r := &Running{}
+				defer r.Stop()
+				if err := r.startClient(t.Context(), s, "client", c.argv(router(t, c.answer(change.do)))); err != nil {
+					t.Fatal(err)
+				}
+				_, err := r.Run(t.Context(), Cell{Size: 100, InFlight: 3, Connections: 1}, Timing{Measure: 20 * time.Millisecond})
+				if noticed := err != nil && strings.Contains(err.Error(), "not what was sent"); noticed != change.wrong || !change.wrong && err != nil {
+					t.Errorf("the sample's error is %v", err)
+				}
+			})
+		}
+	}
+}
+
+func pyzmqScript(t *testing.T, s *Site) string {
+	t.Helper()
+	path := filepath.Join(s.Dir, "pyzmq-peer.py")
+	if err := writePyzmq(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// mirror is a driver whose answers come from a function.
+type mirror func(payload []byte) []byte
+
+func (mirror) open(int) error { return nil }
+
+func (m mirror) drive(l *load) error {
+	return callers(l, func(_ int, payload []byte) ([]byte, error) { return m(bytes.Clone(payload)), nil })
+}
+
+func TestLoad_countsWrongAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer mirror
+		wrong  bool
+	}{
+		{"the same", func(b []byte) []byte { return b }, false},
+		{"a changed byte", damage, true},
+		{"a byte less", func(b []byte) []byte { return b[1:] }, true},
+		{"nothing", func([]byte) []byte { return nil }, true},
+		{"another call's", func() mirror {
+			other := bytes.Clone(newLoad(Cell{Size: 100, InFlight: 9, Connections: 1}).slots[8].next())
+			return func([]byte) []byte { return other }
+		}(), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := runLoad(c.answer, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}), 0, time.Millisecond, func(Answer) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Calls == 0 || r.Wrong > 0 != c.wrong {
+				t.Errorf("%d wrong of %d calls", r.Wrong, r.Calls)
+			}
+		})
+	}
+}
