@@ -24,7 +24,7 @@ const maxSkew = 2 * time.Second
 func doctorCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
-		Description: "zcall doctor --server tcp://broker:8006 --cert alice.key_secret --server-key server.key",
+		Description: "Example:\n   zcall doctor --server tcp://broker:8006 --cert alice.key_secret --server-key server.key",
 		Usage:       "check the way to the broker step by step, and name what fails",
 		Action: func(c *cli.Context) error {
 			if c.Duration("timeout") <= 0 {
