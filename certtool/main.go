@@ -9,6 +9,7 @@ import (
 	"github.com/servicetools/servicetools/wire/cmdline"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/version"
 	"github.com/urfave/cli/v2"
 )
 
@@ -62,11 +63,11 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
 		Name:                 "certtool",
 		Usage:                "make and look after the CURVE certificates of a service",
-		Description:          "A folder DIR holds DIR/public_keys/NAME.key, which a broker follows, and\nDIR/private_keys/NAME.key_secret, which only the key's owner may read. The files\nare those of czmq and pyzmq.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 78 bad certificate.",
+		Description:          "A folder DIR holds DIR/public_keys/NAME.key, which a broker follows, and\nDIR/private_keys/NAME.key_secret, which only the key's owner may read. The files\nare those of czmq and pyzmq.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 78 bad certificate.\n\nExample:\n   certtool generate --path certs --users all",
 		Writer:               stdout,
 		ErrWriter:            stderr,
 		HideHelpCommand:      true,
-		HideVersion:          true,
+		Version:              version.String(),
 		EnableBashCompletion: true,
 		ExitErrHandler:       func(*cli.Context, error) {}, // Main decides about the exit
 		OnUsageError:         onUsageError,

@@ -22,7 +22,7 @@ func initCommand() *cli.Command {
 			&cli.StringFlag{Name: "config_file", Aliases: []string{"config-file"}, Usage: "the `FILE` to write"},
 			&cli.StringFlag{Name: "name", Usage: "the worker's `NAME`, for people"},
 			&cli.StringFlag{Name: "ip", Usage: "`HOST` of the broker"},
-			&cli.IntFlag{Name: "port", Usage: "the broker's backend `PORT`"},
+			&cli.IntFlag{Name: "port", DefaultText: "none", Usage: "the broker's backend `PORT`"},
 			&cli.StringFlag{Name: "public-keys-dir", Usage: "the `DIR` of server.key"},
 			&cli.StringFlag{Name: "secret-keys-dir", Usage: "the `DIR` of worker.key_secret"},
 			&cli.StringFlag{Name: "log-dir", Usage: "the `DIR` of the log file"},

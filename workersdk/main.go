@@ -129,7 +129,7 @@ func runFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cert", Usage: "the worker's secret certificate `FILE` (*.key_secret); overrides the file"},
 		&cli.StringFlag{Name: "server-key", Usage: "the broker's public certificate `FILE` (server.key); overrides the file"},
 		&cli.BoolFlag{Name: "insecure", Usage: "connect without encryption, to a broker with secure = False"},
-		&cli.IntFlag{Name: "concurrency", Usage: "run `N` calls at once"},
+		&cli.IntFlag{Name: "concurrency", DefaultText: "what the program declares", Usage: "run `N` calls at once"},
 	}
 }
 

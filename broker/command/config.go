@@ -10,6 +10,12 @@ import (
 	"github.com/servicetools/servicetools/broker/config"
 )
 
+const configHelp = `Looks at a configuration file without a broker.
+
+Example:
+   broker config check --config server.ini
+   broker config show --config server.ini --origin`
+
 const checkHelp = `Checks a configuration file, and the keys, folders and worker files that it names,
 without starting anything and without writing to it. Each fault is one line that
 says where it is and what would be right. Exit code 78 if there is one.
@@ -26,9 +32,10 @@ Example:
 
 func configCommand() *cli.Command {
 	return &cli.Command{
-		Name:     "config",
-		Category: "Configure",
-		Usage:    "check or show a configuration",
+		Name:        "config",
+		Category:    "Configure",
+		Usage:       "check or show a configuration",
+		Description: configHelp,
 		Subcommands: []*cli.Command{
 			{
 				Name:        "check",

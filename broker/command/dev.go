@@ -44,8 +44,8 @@ func devCommand() *cli.Command {
 			&cli.StringFlag{Name: "dir", Value: ".servicetools", Usage: "folder `DIR` of keys and configurations"},
 			&cli.StringFlag{Name: "worker", Usage: "start this `PROGRAM` as worker"},
 			&cli.IntFlag{Name: "num-workers", Value: 1, Usage: "start `N` of it"},
-			&cli.IntFlag{Name: "port", Usage: "`PORT` for clients"},
-			&cli.IntFlag{Name: "backend-port", Usage: "`PORT` for workers"},
+			&cli.IntFlag{Name: "port", DefaultText: "8006, or a free one", Usage: "`PORT` for clients"},
+			&cli.IntFlag{Name: "backend-port", DefaultText: "9006, or a free one", Usage: "`PORT` for workers"},
 		},
 		Action: dev,
 	}

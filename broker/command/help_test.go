@@ -91,7 +91,7 @@ func TestHelp_hasATrueExampleForEveryCommand(t *testing.T) {
 // TestDocs_showTrueCommands: what the documentation tells people to type is
 // understood.
 func TestDocs_showTrueCommands(t *testing.T) {
-	for _, path := range []string{"../../docs/operations.md", "../../README.md", "../../deploy/README.md"} {
+	for _, path := range []string{"../../docs/operations.md", "../../docs/a-day.md", "../../README.md", "../../deploy/README.md"} {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

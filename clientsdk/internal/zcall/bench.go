@@ -48,14 +48,14 @@ type bench struct {
 func benchCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
-		Description: "zcall bench echo --requests 10000 --concurrency 100 --size 100 -o json",
+		Description: "Example:\n   zcall bench echo --requests 10000 --concurrency 100 --size 100 -o json",
 		Usage:       "call METHOD many times and print rate and latencies",
 		ArgsUsage:   "METHOD [JSON-ARG ...]",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, Value: 10000, Usage: "calls in all"},
-			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Value: 100, Usage: "calls in flight, over all connections"},
-			&cli.IntFlag{Name: "size", Value: 100, Usage: "bytes of the argument, if no JSON-ARG is given"},
-			&cli.IntFlag{Name: "connections", Value: 1, Usage: "connections that share the calls"},
+			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, Value: 10000, Usage: "`N` calls in all"},
+			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Value: 100, Usage: "`N` calls in flight, over all connections"},
+			&cli.IntFlag{Name: "size", Value: 100, Usage: "an argument of `N` bytes, if no JSON-ARG is given"},
+			&cli.IntFlag{Name: "connections", Value: 1, Usage: "`N` connections that share the calls"},
 			formatFlag(),
 		},
 		Action: func(c *cli.Context) error {

@@ -16,8 +16,8 @@ func callFlags() []cli.Flag {
 		&cli.StringFlag{Name: "kwargs", Usage: "named arguments, a `JSON` object"},
 		&cli.BoolFlag{Name: "raw", Usage: "print bytes and strings as they are"},
 		&cli.BoolFlag{Name: "idempotent", Usage: "running the method twice does no harm"},
-		&cli.StringFlag{Name: "key", Usage: "idempotency key: within two minutes the same call is made once"},
-		&cli.StringFlag{Name: "priority", Value: "normal", Usage: "low, normal or high"},
+		&cli.StringFlag{Name: "key", Usage: "idempotency `KEY`: within two minutes the same call is made once"},
+		&cli.StringFlag{Name: "priority", Value: "normal", Usage: "`LEVEL`: low, normal or high"},
 		&cli.BoolFlag{Name: "progress", Usage: "print progress reports to stderr"},
 	}
 }
@@ -90,7 +90,7 @@ func callAction(streams Streams, call caller) cli.ActionFunc {
 func callCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "call",
-		Description: "zcall call add 1 2\n   zcall call describe --kwargs '{\"depth\": 2}'",
+		Description: "Example:\n   zcall call add 1 2\n   zcall call describe --kwargs '{\"depth\": 2}'",
 		Usage:       "call METHOD, also one that is named like a command",
 		ArgsUsage:   "METHOD [JSON-ARG ...]",
 		Flags:       callFlags(),
@@ -107,7 +107,7 @@ func callCommand(streams Streams) *cli.Command {
 func streamCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "stream",
-		Description: "zcall stream count 3",
+		Description: "Example:\n   zcall stream count 3",
 		Usage:       "call a METHOD that streams, and print each item on a line",
 		ArgsUsage:   "METHOD [JSON-ARG ...]",
 		Flags:       callFlags(),

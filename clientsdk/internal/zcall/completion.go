@@ -3,7 +3,6 @@ package zcall
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,7 +15,7 @@ func completionCommand(streams Streams) *cli.Command {
 		Name:        "completion",
 		Usage:       "print a script that completes zcall's commands and flags in a shell",
 		ArgsUsage:   "bash|zsh|fish|powershell",
-		Description: strings.TrimSpace(cmdline.CompletionHelp("zcall")),
+		Description: "Example, for this session and for good:\n" + cmdline.CompletionHelp("zcall"),
 		BashComplete: func(c *cli.Context) {
 			for _, shell := range cmdline.Shells {
 				fmt.Fprintln(c.App.Writer, shell)

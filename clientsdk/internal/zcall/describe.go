@@ -13,7 +13,7 @@ import (
 
 // formatFlag is -o, of commands that print tables.
 func formatFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "table or json"}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORM` of the output: table or json"}
 }
 
 func format(c *cli.Context) (json bool, err error) {
@@ -30,7 +30,7 @@ func format(c *cli.Context) (json bool, err error) {
 func describeCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "describe",
-		Description: "zcall describe\n   zcall describe add -o json",
+		Description: "Example:\n   zcall describe\n   zcall describe add -o json",
 		Usage:       "list what can be called, or show one METHOD",
 		ArgsUsage:   "[METHOD]",
 		Flags:       []cli.Flag{formatFlag()},

@@ -24,7 +24,7 @@ const maxSkew = 2 * time.Second
 func doctorCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
-		Description: "zcall doctor --server tcp://broker:8006 --cert alice.key_secret --server-key server.key",
+		Description: "Example:\n   zcall doctor --server tcp://broker:8006 --cert alice.key_secret --server-key server.key",
 		Usage:       "check the way to the broker step by step, and name what fails",
 		Action: func(c *cli.Context) error {
 			if c.Duration("timeout") <= 0 {
@@ -94,23 +94,23 @@ func (d *doctor) keys() error {
 		d.warn("keys", "--insecure: nothing is encrypted and nobody is proven")
 		return nil
 	}
-	cert, err := curve.LoadCertificate(d.c.String("cert"))
 	if d.c.String("cert") == "" {
-		err = errors.New("no client key is given")
+		return d.fail("client file", &configMistake{message: "no client key is given"}, "give --cert FILE.key_secret; certtool generate makes one")
 	}
+	cert, err := curve.LoadCertificate(d.c.String("cert"))
 	if err != nil {
-		return d.fail("client file", &configMistake{message: err.Error(), err: err}, "give --cert FILE.key_secret; certtool generate makes one")
+		return d.fail("client file", &configMistake{message: err.Error(), err: err}, "") // it says the remedy
 	}
 	if cert.Secret.IsZero() {
 		return d.fail("client file", &configMistake{message: d.c.String("cert") + " holds no secret key"}, "give the *.key_secret file, not the *.key file")
 	}
 	d.ok("client file", "%s, role %v, fingerprint %s", d.c.String("cert"), cert.Role, cert.Public.Fingerprint())
-	server, err := curve.LoadCertificate(d.c.String("server-key"))
 	if d.c.String("server-key") == "" {
-		err = errors.New("no server key is given")
+		return d.fail("server file", &configMistake{message: "no server key is given"}, "give --server-key server.key from the broker's public_keys folder")
 	}
+	server, err := curve.LoadCertificate(d.c.String("server-key"))
 	if err != nil {
-		return d.fail("server file", &configMistake{message: err.Error(), err: err}, "give --server-key server.key from the broker's public_keys folder")
+		return d.fail("server file", &configMistake{message: err.Error(), err: err}, "")
 	}
 	d.ok("server file", "%s, fingerprint %s", d.c.String("server-key"), server.Public.Fingerprint())
 	return nil

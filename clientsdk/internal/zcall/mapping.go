@@ -21,11 +21,11 @@ const maxLine = 16 << 20
 func mapCommand(streams Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "map",
-		Description: "seq 10 | sed 's/.*/[&]/' | zcall map primes --concurrency 4",
+		Description: "Example:\n   seq 10 | sed 's/.*/[&]/' | zcall map primes --concurrency 4",
 		Usage:       "call METHOD with the JSON argument list on each line of stdin",
 		ArgsUsage:   "METHOD",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "concurrency", Value: clientsdk.DefaultMapInFlight, Usage: "calls in flight"},
+			&cli.IntFlag{Name: "concurrency", Value: clientsdk.DefaultMapInFlight, Usage: "`N` calls in flight"},
 			&cli.BoolFlag{Name: "keep-going", Usage: `print {"error": ...} for a call that fails, and go on`},
 			&cli.BoolFlag{Name: "raw", Usage: "print bytes and strings as they are"},
 			&cli.BoolFlag{Name: "idempotent", Usage: "running the method twice does no harm"},

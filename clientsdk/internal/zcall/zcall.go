@@ -75,10 +75,13 @@ func newApp(streams Streams) *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		callCommand(streams), describeCommand(streams), mapCommand(streams),
-		streamCommand(streams), benchCommand(streams), doctorCommand(streams), completionCommand(streams),
+		streamCommand(streams), benchCommand(streams), doctorCommand(streams),
 	}
 	for _, command := range app.Commands {
 		command.Flags = append(command.Flags, connectionFlags()...)
+	}
+	app.Commands = append(app.Commands, completionCommand(streams))
+	for _, command := range app.Commands {
 		command.OnUsageError = usageError
 		if command.BashComplete == nil {
 			command.BashComplete = completeFlags(command)
@@ -95,7 +98,7 @@ const helpTemplate = `{{.Name}} - {{.Usage}}
 Commands:
 {{range .VisibleCommands}}   {{join .Names ", "}}{{"\t"}}{{.Usage}}
 {{end}}
-zcall COMMAND --help lists the flags of each. Every command takes --server,
+zcall COMMAND --help lists the flags of each. All but completion take --server,
 --cert, --server-key and --timeout, also from SERVICETOOLS_SERVER, _CERT,
 _SERVER_KEY and _TIMEOUT.
 `
@@ -111,11 +114,11 @@ func usageError(_ *cli.Context, err error, _ bool) error {
 // connectionFlags are the flags of every command.
 func connectionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "server", EnvVars: []string{"SERVICETOOLS_SERVER"}, Value: "tcp://localhost:8006", Usage: "endpoints of the broker, separated by commas"},
+		&cli.StringFlag{Name: "server", EnvVars: []string{"SERVICETOOLS_SERVER"}, Value: "tcp://localhost:8006", Usage: "`ENDPOINTS` of the broker, separated by commas"},
 		&cli.StringFlag{Name: "cert", EnvVars: []string{"SERVICETOOLS_CERT"}, Usage: "this client's `FILE.key_secret`"},
 		&cli.StringFlag{Name: "server-key", EnvVars: []string{"SERVICETOOLS_SERVER_KEY"}, Usage: "the broker's public key `FILE`"},
 		&cli.BoolFlag{Name: "insecure", EnvVars: []string{"SERVICETOOLS_INSECURE"}, Usage: "no encryption, for a broker with secure = False"},
-		&cli.DurationFlag{Name: "timeout", EnvVars: []string{"SERVICETOOLS_TIMEOUT"}, Value: clientsdk.DefaultTimeout, Usage: "deadline of each call, such as 5s; 0 = none"},
+		&cli.DurationFlag{Name: "timeout", EnvVars: []string{"SERVICETOOLS_TIMEOUT"}, Value: clientsdk.DefaultTimeout, Usage: "deadline of each call, a `TIME` such as 5s; 0 = none"},
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/servicetools/servicetools/clientsdk/internal/brokertest"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
@@ -370,4 +372,29 @@ func TestCompletion_knowsCommandsAndFlags(t *testing.T) {
 		t.Errorf("status %d, %q", sh.status, sh.out)
 	}
 	sh.run("completion", "tcsh").want(exitUsage, "").says("bash, zsh, fish or powershell")
+}
+
+// The help of each command has an example, whose flags exist, and every flag with
+// a value says what the value is.
+func TestHelp_hasATrueExampleForEveryCommand(t *testing.T) {
+	for _, c := range newApp(Streams{}).Commands {
+		known := map[string]bool{}
+		for _, f := range c.Flags {
+			for _, name := range f.Names() {
+				known[name] = true
+			}
+			if d := f.(cli.DocGenerationFlag); d.TakesValue() && !strings.Contains(d.GetUsage(), "`") {
+				t.Errorf("%s: the value of --%s has no name", c.Name, f.Names()[0])
+			}
+		}
+		_, example, ok := strings.Cut(c.Description, "Example")
+		if !ok || !strings.Contains(example, "zcall "+c.Name) {
+			t.Errorf("the help of %s shows no example of it", c.Name)
+		}
+		for _, word := range strings.Fields(example) {
+			if name, isFlag := strings.CutPrefix(word, "-"); isFlag && !known[strings.TrimLeft(name, "-")] {
+				t.Errorf("the example of %s has the flag %s, which it does not know", c.Name, word)
+			}
+		}
+	}
 }
