@@ -128,7 +128,7 @@ func loadServerKey(path string) (curve.SecretKey, error) {
 	c, err := curve.LoadCertificate(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return curve.SecretKey{}, fmt.Errorf("there is no server certificate %s: make it with certtool generate --path DIR --users server, where DIR holds public_keys and private_keys", path)
+		return curve.SecretKey{}, fmt.Errorf("there is no server certificate %s: %w; make it with certtool generate --path DIR --users server, where DIR holds public_keys and private_keys", path, fs.ErrNotExist)
 	case err != nil:
 		return curve.SecretKey{}, err
 	case c.Secret.IsZero():

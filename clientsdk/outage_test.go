@@ -1,9 +1,12 @@
 package clientsdk
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,7 +91,7 @@ func TestSlowBroker_callsKeepTheirDeadlines(t *testing.T) {
 	}
 	startBroker(t, b)
 	// All calls together stay below what the link takes before it gives up a
-	// broker that does not read, 8 MiB above bytes: that is another story.
+	// broker that does not read, 8 MiB above bytes: see TestSlowBroker_isLeft.
 	const calls, size, bytes = 11, 1 << 20, 4 << 20
 	c := dialBroker(t, b, WithMaxInFlight(0, bytes))
 	var callers sync.WaitGroup
@@ -114,5 +117,44 @@ func TestSlowBroker_callsKeepTheirDeadlines(t *testing.T) {
 	mustCall(t, c, 3, "add", 1, 2)
 	if n := len(b.Seen(message.KindAttach)); n != 1 {
 		t.Errorf("%d links were made, want 1", n)
+	}
+}
+
+// A broker that reads nothing and makes the link's queue grow beyond its bound is
+// left, and the session goes on over another link.
+func TestSlowBroker_isLeft(t *testing.T) {
+	stuck := make(chan struct{})
+	var first atomic.Pointer[zmtp.Link]
+	b := &brokertest.Broker{}
+	b.Intercept = func(l *zmtp.Link, e *message.Envelope) bool {
+		if e.Kind == message.KindCall && (first.CompareAndSwap(nil, l) || first.Load() == l) {
+			<-stuck
+		}
+		return false
+	}
+	startBroker(t, b)
+	t.Cleanup(func() { close(stuck) }) // before the broker waits for its readers
+	var said bytes.Buffer
+	c := dialBroker(t, b, WithMaxInFlight(0, 1<<20), WithLogger(slog.New(slog.NewTextHandler(&said, nil))))
+	sum := c.Go(t.Context(), "add", 1, 2)
+	for n := 0; len(b.Seen(message.KindAttach)) < 2; n++ {
+		if n == 1000 { // 250 MiB
+			t.Fatal("a broker that reads nothing is not left")
+		}
+		// A cancelled call gives its place to the next one; its bytes lie where they lie.
+		ctx, cancel := context.WithCancel(t.Context())
+		f := c.Go(ctx, "echo", make([]byte, 1<<18))
+		cancel()
+		if err := f.Result(nil); !errors.Is(err, ErrCancelled) {
+			t.Fatalf("a cancelled call ended in %v", err)
+		}
+	}
+	var v int
+	if err := sum.Result(&v); err != nil || v != 3 {
+		t.Errorf("a call of the first link gave %d, %v", v, err)
+	}
+	closeNow(c)
+	if !strings.Contains(said.String(), zmtp.ErrSlowPeer.Error()) {
+		t.Errorf("the log does not say why:\n%s", &said)
 	}
 }

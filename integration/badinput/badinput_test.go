@@ -118,6 +118,7 @@ func TestBadInput(t *testing.T) {
 	if err := os.WriteFile(garbled.SecretPath("server"), []byte("not a certificate\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	b := newBystander(t, s.Client())
 	type unfit struct{}
 	for _, row := range []struct {
 		name    string
@@ -128,7 +129,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"missing certificate", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = filepath.Join(c.Main.SecretKeysDir, "nowhere") })
-		}, nil, []string{"server.key_secret", "certtool generate"}, ""},
+		}, os.ErrNotExist, []string{"server.key_secret", "certtool generate"}, ""},
 		{"unreadable certificate", func(*testing.T) error {
 			return newBroker(s, func(c *broker.Config) { c.Main.SecretKeysDir = garbled.SecretDir })
 		}, curve.ErrBadCertificate, []string{"server.key_secret", "certtool generate"}, ""},
@@ -159,10 +160,12 @@ func TestBadInput(t *testing.T) {
 		}, nil, []string{"unfit", "method"}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := row.provoke(t)
+			before := b.served()
+			err := promptly(t, row.provoke)
 			if err == nil {
 				t.Fatal("nothing is wrong")
 			}
+			b.await(before + 2) // one of them was made behind the mistake
 			if row.is != nil && !errors.Is(err, row.is) {
 				t.Errorf("%v is not %v", err, row.is)
 			}

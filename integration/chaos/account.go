@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,7 +36,8 @@ type Scrape struct {
 // Rules say what a run may contain.
 type Rules struct {
 	MaxAttempts int             // of the broker's configuration
-	Restarts    int             // of the broker: each forgets how often a call was tried
+	Restarts    int             // of the broker: its counters begin anew
+	Held        bool            // a worker's link held back what was sent: what arrives late was not handed out late
 	Idempotent  map[string]bool // by method
 	Killed      map[string]bool // clients that did not live through the run
 	MaxUnknown  int             // outcomes that leave open whether the call ran: no more than were in flight at the faults
@@ -234,20 +236,17 @@ func (s *settlement) executions(id string, c *callStory) {
 		return
 	}
 	s.account.Twice++
-	// A broker that is started again tries a call anew, from its second attempt
-	// on; no call lives through more than two starts.
-	if limit := s.rules.MaxAttempts + min(s.rules.Restarts, 2)*(s.rules.MaxAttempts-1); n > limit {
-		s.violation("I6", "call %s ran %d times, at most %d are allowed", id, n, limit)
+	if n > s.rules.MaxAttempts {
+		s.violation("I6", "call %s ran %d times, at most %d are allowed", id, n, s.rules.MaxAttempts)
 	}
-	if s.rules.Restarts > 0 {
-		return
+	if s.rules.Held {
+		slices.SortFunc(c.received, func(x, y Record) int { return cmp.Compare(x.Attempt, y.Attempt) })
+	} else {
+		slices.SortFunc(c.received, func(x, y Record) int { return x.At.Compare(y.At) })
 	}
-	// Attempts rise as they are handed over. What a frozen link holds back may
-	// arrive behind its successor, so the order of arrival says nothing.
-	slices.SortFunc(c.received, func(x, y Record) int { return int(x.Attempt) - int(y.Attempt) })
 	for i := 1; i < n; i++ {
-		if c.received[i].Attempt == c.received[i-1].Attempt {
-			s.violation("I6", "call %s: attempt %d was made twice", id, c.received[i].Attempt)
+		if before, now := c.received[i-1].Attempt, c.received[i].Attempt; now <= before {
+			s.violation("I6", "call %s: attempt %d was made after attempt %d", id, now, before)
 		}
 	}
 }
@@ -273,9 +272,8 @@ func (s *settlement) scrapes(all []Scrape) {
 		s.violation("I3", "the broker was never asked")
 		return
 	}
-	// The last question to the broker is a running call itself.
-	if before.Queued != 0 || before.Running != 1 {
-		s.violation("I3", "at the end the broker still holds %d queued and %d running calls", before.Queued, before.Running-1)
+	if before.Queued != 0 || before.Running != 0 {
+		s.violation("I3", "at the end the broker still holds %d queued and %d running calls", before.Queued, before.Running)
 	}
 	if s.rules.Restarts == 0 && before.Served < uint64(s.account.Succeeded) {
 		s.violation("I3", "clients have %d results, the broker counts %d", s.account.Succeeded, before.Served)

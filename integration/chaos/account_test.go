@@ -45,7 +45,7 @@ func flawless() (*Evidence, *Rules) {
 	e.Clients["c"] = append(e.Clients["c"], Record{Event: Left, At: start.Add(10 * time.Second)})
 	e.Scrapes = []Scrape{
 		{Instance: "b", Accepted: 50, Succeeded: 40, Failed: 1, Queued: 4, Running: 5},
-		{Instance: "b", Accepted: 110, Succeeded: 108, Failed: 1, Running: 1, Redispatched: 1, Served: 98},
+		{Instance: "b", Accepted: 109, Succeeded: 108, Failed: 1, Redispatched: 1, Served: 98},
 	}
 	return e, &Rules{
 		MaxAttempts: 3, Idempotent: map[string]bool{"again": true}, Killed: map[string]bool{}, MaxUnknown: 1,
@@ -114,6 +114,7 @@ func TestSettle_findsPlantedBugs(t *testing.T) {
 			w := e.Workers["w1"]
 			w[at(w, Received, "c-10")].Attempt = 2
 		}},
+		{"attempts that do not rise", "I6: call c-10: attempt 1 was made after attempt 2", fallingAttempts},
 		{"a call that is tried without end", "I6: call c-42 ran 4 times", func(e *Evidence, _ *Rules) {
 			for attempt := 2; attempt < 5; attempt++ {
 				e.Workers["w1"] = append(e.Workers["w1"], Record{Event: Received, At: start.Add(time.Hour), ID: "c-42", Attempt: attempt})
@@ -156,6 +157,33 @@ func TestSettle_findsPlantedBugs(t *testing.T) {
 				t.Errorf("not found; the checker says %q", a.Violations)
 			}
 		})
+	}
+}
+
+// fallingAttempts makes the second attempt of call c-10 the first one.
+func fallingAttempts(e *Evidence, _ *Rules) {
+	w := e.Workers["w1"]
+	w[at(w, Received, "c-10")].Attempt = 2
+	w = e.Workers["w0"]
+	w[at(w, Received, "c-10")].Attempt = 1
+	w[at(w, Done, "c-10")].Attempt = 1
+	c := e.Clients["c"]
+	c[at(c, Answered, "c-10")].Attempt = 1
+}
+
+// Where a link was frozen the order of arrival says nothing; an attempt that is
+// made twice is still found.
+func TestSettle_heldLink(t *testing.T) {
+	e, rules := flawless()
+	rules.Held = true
+	fallingAttempts(e, rules)
+	if a := Settle(e, rules); len(a.Violations) > 0 {
+		t.Errorf("%q", a.Violations)
+	}
+	w := e.Workers["w0"]
+	w[at(w, Received, "c-10")].Attempt = 2
+	if a := Settle(e, rules); !slices.ContainsFunc(a.Violations, func(v string) bool { return strings.HasPrefix(v, "I6: call c-10") }) {
+		t.Errorf("not found; the checker says %q", a.Violations)
 	}
 }
 

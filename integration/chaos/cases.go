@@ -71,6 +71,7 @@ func workersKilled(r *Run) {
 // later is fenced.
 func workerSilent(r *Run) {
 	r.Usual()
+	r.Rules.Held = true // a goroutine is silenced by freezing its link
 	var silent time.Time
 	a, e := r.Under(func() {
 		r.Fault("w1 is silent for twice the bound", Callers, Beat, func() {

@@ -67,6 +67,7 @@ func TestFault_workersConnection(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "")
 	p := s.proxied("w1", s.backend)
+	s.Rules.Held = true
 	s.Usual()
 	harm := func(name string, inFlight int, settle time.Duration, harm func()) {
 		s.Fault(name, inFlight, settle, harm)
@@ -129,7 +130,6 @@ func TestFault_clientAwayForTooLong(t *testing.T) {
 	s := newSystem(t, "")
 	p := s.proxied("c", s.frontend)
 	s.Usual()
-	s.Rules.Restarts = 1 // the session starts anew: attempts are counted from there
 	s.Under(func() {
 		s.Fault("freeze for longer than client_grace", Callers, 2*Beat, func() { s.frozen(p, Silence+ClientGrace+2*Beat) })
 	}, "connection_lost")

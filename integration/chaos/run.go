@@ -302,7 +302,7 @@ func (r *Run) settle() (*Account, *Evidence) {
 	r.watching.Wait()
 	r.Eventually("the broker holds nothing", func() bool {
 		v, err := r.status()
-		if err != nil || v.Queued != 0 || v.Running != 1 || v.Sessions != 1 || v.HeldCalls > maxAdmin {
+		if err != nil || v.Queued != 0 || v.Running != 0 || v.Sessions != 1 || v.HeldCalls > maxAdmin {
 			return false
 		}
 		views, err := Ask[[]broker.WorkerView](r, "broker.workers")
