@@ -109,28 +109,23 @@ func waitOr(ended <-chan error, d time.Duration, enough <-chan struct{}) error {
 // callers drives a load with one goroutine a slot, for clients whose calls block.
 // call makes one on connection conn.
 func callers(l *load, call func(conn int, payload []byte) ([]byte, error)) error {
-	failed := make(chan error, len(l.slots))
+	var calling sync.WaitGroup
+	errs := make([]error, len(l.slots))
 	for i := range l.slots {
-		go func() {
+		calling.Go(func() {
 			s := &l.slots[i]
 			for !l.done() {
 				answer, err := call(i%l.cell.Connections, s.next())
 				if err != nil {
-					failed <- err
+					errs[i] = err
 					return
 				}
 				l.ended(s, answer)
 			}
-			failed <- nil
-		}()
+		})
 	}
-	var first error
-	for range l.slots {
-		if err := <-failed; err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
+	calling.Wait()
+	return first(errs)
 }
 
 // pipelines drives a load with one goroutine a connection, to which its slots
@@ -146,5 +141,5 @@ func pipelines(l *load, drive func(conn int, mine []*slot) error) error {
 		driving.Go(func() { errs[conn] = drive(conn, mine) })
 	}
 	driving.Wait()
-	return errors.Join(errs...)
+	return first(errs)
 }

@@ -28,10 +28,10 @@ type BackResult struct {
 
 // What a crowd is measured with.
 const (
-	firstGuests = 200             // open before the memory is read for the first time
-	settleTime  = 3 * time.Second // before it is read for the second time
-	outage      = 3 * time.Second // of a broker, long enough for clients to have slowed down
-	spareFiles  = 500             // what a process has open beside the connections
+	firstGuests = 200              // open before the memory is read for the first time
+	settleTime  = 12 * time.Second // before it is read for the second time: two beats of ours, and more
+	outage      = 3 * time.Second  // of a broker, long enough for clients to have slowed down
+	spareFiles  = 500              // what a process has open beside the connections
 
 	crowdPatience = 5 * time.Minute // for 10,000 handshakes on a busy machine
 )

@@ -56,6 +56,19 @@ func loadAverage() string {
 	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
+// busy says so if other work was going on before the run, else nothing.
+func (m *Machine) busy() string {
+	var load float64
+	if _, err := fmt.Sscan(m.LoadBefore, &load); err != nil || load < busyLoad {
+		return ""
+	}
+	return fmt.Sprintf("The machine was busy with other work (load average %s before the run): rates and times are worse than it can do, "+
+		"and their ratios uncertain; figures by processor time are not much affected.", m.LoadBefore)
+}
+
+// busyLoad is the load average from which a run is not believed as it is.
+const busyLoad = 0.5
+
 // versions returns what the others are.
 func versions() map[string]string {
 	v := map[string]string{"nats-server": server.VERSION, "nats.go": nats.Version, "grpc-go": grpc.Version}

@@ -34,6 +34,9 @@ func (d *Document) markdown(chart string) string {
 	fmt.Fprintf(&b, "Version `%s`, %s, on %s. ", d.Version, d.Began.Format("2 January 2006"), d.Machine)
 	fmt.Fprintf(&b, "Load average before %s, after %s. ", d.Machine.LoadBefore, d.Machine.LoadAfter)
 	fmt.Fprintf(&b, "%d rounds of %v, each after %v of warm-up.\n\n", d.Timing.Repeats, d.Timing.Measure, d.Timing.Warm)
+	if busy := d.Machine.busy(); busy != "" {
+		fmt.Fprintf(&b, "**%s**\n\n", busy)
+	}
 	var others []string
 	for _, name := range slices.Sorted(maps.Keys(d.Versions)) {
 		others = append(others, name+" "+d.Versions[name])

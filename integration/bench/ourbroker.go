@@ -64,13 +64,26 @@ func newOurBroker(dir string, secure bool) (*ourBroker, error) {
 	return b, errors.Join(err, f.Close())
 }
 
+// guestKeys is among how many keys the clients of a crowd are spread: the broker
+// bounds the connections of one key.
+const guestKeys = 8
+
+func guest(i int) string { return fmt.Sprintf("guest%d", i%guestKeys) }
+
 // makeKeys makes the keys that a folder has not yet.
 func makeKeys(set curve.Keyset) error {
+	owners := map[string]curve.Role{}
 	for _, role := range []curve.Role{curve.RoleServer, curve.RoleClient, curve.RoleWorker, curve.RoleAdmin} {
-		if _, err := os.Stat(set.SecretPath(role.String())); err == nil {
+		owners[role.String()] = role
+	}
+	for i := range guestKeys {
+		owners[guest(i)] = curve.RoleClient
+	}
+	for name, role := range owners {
+		if _, err := os.Stat(set.SecretPath(name)); err == nil {
 			continue
 		}
-		if _, err := set.Generate(curve.Request{Name: role.String(), Role: role}); err != nil {
+		if _, err := set.Generate(curve.Request{Name: name, Role: role}); err != nil {
 			return err
 		}
 	}

@@ -58,7 +58,7 @@ func Quick() *Plan {
 	return &Plan{
 		Groups: []Group{
 			{append([]string{NATSTLS, PyzmqNull, GRPC}, rivals...), cells(mainCells)},
-			{[]string{OursNull, OursCurve, LibzmqCurve, NATS}, cells(cellDeep + "," + cellWorkers + "," + cellDeepWorkers)},
+			{[]string{OursCurve, LibzmqCurve, NATS}, cells(cellDeep + "," + cellWorkers + "," + cellDeepWorkers)},
 		},
 		Crowd: 10_000, CrowdSystems: []string{OursCurve, LibzmqCurve, NATSTLS},
 		Back: 1000, Restarted: OursCurve,

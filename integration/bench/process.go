@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,7 +48,7 @@ func (s *Site) start(name string, argv ...string) (*Process, error) {
 	p := &Process{Name: name, cmd: exec.Command(argv[0], argv[1:]...), log: log}
 	p.lines, p.exited = make(chan string, 16), make(chan struct{})
 	p.cmd.Stderr = file
-	p.cmd.Env = append(os.Environ(), s.Env...)
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SERVICETOOLS_") }) // they override configurations
 	// A group of its own: Ctrl-C at the terminal is for the harness, which ends
 	// its processes in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

@@ -217,6 +217,20 @@ func TestDocument_table(t *testing.T) {
 	}
 }
 
+func TestMachine_busy(t *testing.T) {
+	for load, busy := range map[string]bool{"": false, "0.00 9 9": false, "0.49 0 0": false, "0.50 0 0": true, "12.30 1 1": true} {
+		d := example()
+		d.Machine.LoadBefore = load
+		var b bytes.Buffer
+		if err := d.WriteTable(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "busy") != busy || strings.Contains(d.markdown("x.svg"), "busy") != busy {
+			t.Errorf("load %q: busy is not %v:\n%s", load, busy, &b)
+		}
+	}
+}
+
 func TestDocument_survivesItsFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "results.json")
 	if err := example().Save(path); err != nil {

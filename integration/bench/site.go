@@ -4,10 +4,9 @@ import "os"
 
 // Site is the folder in which a run's processes write, and what they share.
 type Site struct {
-	Dir  string   // for keys, configurations and logs
-	Self string   // a binary that calls Role
-	Bin  string   // the folder of the binaries broker and bench
-	Env  []string // added to the environment of every process
+	Dir  string // for keys, configurations and logs
+	Self string // a binary that calls Role
+	Bin  string // the folder of the binaries broker and bench
 }
 
 // NewSite makes a folder; Close removes it.

@@ -3,6 +3,8 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -71,8 +73,11 @@ func (d *Document) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for name, why := range d.NotRun {
-		fmt.Fprintf(w, "NOT RUN: %s: %s\n", name, why)
+	for _, name := range slices.Sorted(maps.Keys(d.NotRun)) {
+		fmt.Fprintf(w, "NOT RUN: %s: %s\n", name, d.NotRun[name])
+	}
+	if busy := d.Machine.busy(); busy != "" {
+		fmt.Fprintf(w, "\n%s\n", busy)
 	}
 	return d.writeGoals(w)
 }

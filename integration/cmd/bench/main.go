@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&o.systems, "systems", "", "only these systems, such as ours-curve,libzmq-curve,base-curve")
 	flag.IntVar(&o.timing.Repeats, "repeats", 3, "rounds; in each of them every system has its turn")
 	flag.DurationVar(&o.timing.Warm, "warm", 200*time.Millisecond, "work before each measured window")
-	flag.DurationVar(&o.timing.Measure, "measure", time.Second, "length of the window")
+	flag.DurationVar(&o.timing.Measure, "measure", 700*time.Millisecond, "length of the window")
 	flag.StringVar(&o.json, "json", "", "write all samples to this `FILE`")
 	flag.StringVar(&o.version, "version", "unknown", "of this repository, for the results")
 	flag.StringVar(&o.show, "show", "", "measure nothing, show the results in this `FILE` of an earlier -json")
