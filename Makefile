@@ -37,6 +37,7 @@ build: ## Put static binaries into bin/.
 
 .PHONY: images
 images: ## Build the container images servicetools/...:dev, each one static binary.
+	@docker info >/dev/null 2>&1 || { echo "images need a Docker engine: start one; docs/operations.md runs the programs without" >&2; exit 1; }
 	rm -rf bin/image
 	install -d -m 755 bin/image bin/image/text bin/image/keys bin/image/keys/public_keys
 	install -d -m 700 bin/image/keys/private_keys

@@ -30,9 +30,6 @@ func cases() []chaos.Case {
 }
 
 func TestCluster(t *testing.T) {
-	if theEngine == nil {
-		t.Skip("NOT RUN: SERVICETOOLS_WITHOUT names docker")
-	}
 	must(t, theEngine.product())
 	must(t, theEngine.probe())
 	var table table

@@ -78,9 +78,6 @@ func (p *project) awaitWorkers(all int, name string, named int) {
 // What the files promise: up, any number of workers of one key, the job; then
 // workers of a machine elsewhere, until their key is revoked.
 func TestCompose(t *testing.T) {
-	if theEngine == nil {
-		t.Skip("NOT RUN: SERVICETOOLS_WITHOUT names docker")
-	}
 	must(t, theEngine.product())
 	here := newProject(t, "compose", "docker-compose.yml", "deploy/workers-elsewhere.yml")
 	bridge, err := theEngine.NetworkInfo("bridge")

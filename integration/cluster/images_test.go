@@ -15,9 +15,6 @@ import (
 // What images promise: one small static binary, nobody's user, no shell, and
 // nothing that a container would have to write.
 func TestImages(t *testing.T) {
-	if theEngine == nil {
-		t.Skip("NOT RUN: SERVICETOOLS_WITHOUT names docker")
-	}
 	must(t, theEngine.product())
 	for _, name := range []string{"broker", "demoworker", "zcall", "certtool", "demo"} {
 		t.Run(name, func(t *testing.T) {
