@@ -91,7 +91,7 @@ func (b *Broker) calls(_ context.Context, p params) (any, error) {
 	views := []CallView{}
 	for _, c := range b.dispatcher.Calls(filter) {
 		if !strings.HasPrefix(c.Method, message.ReservedPrefix) { // the question itself is no news
-			views = append(views, callView(c))
+			views = append(views, b.callView(c))
 		}
 	}
 	return views, nil

@@ -71,7 +71,7 @@ func TestAdmin_views(t *testing.T) {
 
 	var calls []CallView
 	s.ok(&calls, "broker.calls", 10, "job", nil, "queued")
-	if len(calls) != 1 || !strings.HasSuffix(calls[0].Call, "/2") {
+	if len(calls) != 1 || !strings.HasSuffix(calls[0].Call, "/2") || calls[0].Name != "client" {
 		t.Fatalf("queued calls %+v", calls)
 	}
 	var cancelled string

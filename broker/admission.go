@@ -37,7 +37,7 @@ func (a *admission) byKey(key curve.PublicKey, metadata zmtp.Metadata) (any, err
 	refuse := func(format string, args ...any) error {
 		return &zmtp.Refusal{Status: "400", Reason: fmt.Sprintf(format, args...), SDK: sdk}
 	}
-	entry, status := a.keys.Lookup(key)
+	entry, status := a.keys.Expect(key)
 	switch {
 	case status == keyring.Revoked:
 		return nil, refuse("key %s was revoked", key)

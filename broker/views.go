@@ -3,12 +3,14 @@ package broker
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/servicetools/servicetools/broker/dispatch"
 	"github.com/servicetools/servicetools/broker/supervise"
+	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/version"
 )
@@ -53,8 +55,8 @@ type StatusView struct {
 	Rate        float64           `json:"rate"` // calls that end in a second
 }
 
-// statusView is what broker.status answers. The call that asks is left out: it
-// would be the one that runs on a broker with nothing to do.
+// statusView is what broker.status answers. The call that asks is not counted: it
+// would be the one that runs on a broker with nothing to do. What it holds is.
 func (b *Broker) statusView() StatusView {
 	s := b.dispatcher.Stats()
 	s.Accepted--
@@ -133,6 +135,8 @@ func (b *Broker) workerViews() []WorkerView {
 		}
 		views[i].addProcess(p)
 	}
+	// A worker keeps its row whatever becomes of it.
+	slices.SortFunc(views, func(a, b WorkerView) int { return strings.Compare(a.ID, b.ID) })
 	return views
 }
 
@@ -169,13 +173,26 @@ type CallView struct {
 	Age      float64 `json:"age"`
 	Deadline float64 `json:"deadline"` // what is left; 0 = none
 	Size     int     `json:"size"`
+	Name     string  `json:"name"` // of the client's certificate
 }
 
-func callView(c dispatch.CallInfo) CallView {
+func (b *Broker) callView(c dispatch.CallInfo) CallView {
 	return CallView{
 		Call: callID(message.Origin{Session: c.Session, Number: c.Number}), Client: c.Key, Method: c.Method, State: c.State,
 		Worker: c.Worker, Attempt: c.Attempt, Age: seconds(c.Age), Deadline: seconds(c.Deadline), Size: c.Size,
+		Name: b.nameOf(c.Key),
 	}
+}
+
+// nameOf returns the name of the certificate of a client's key, or "" if it is not
+// admitted any more.
+func (b *Broker) nameOf(key string) string {
+	public, err := curve.ParsePublicKey(key)
+	if err != nil || b.keys == nil { // the key is an address without security
+		return ""
+	}
+	entry, _ := b.keys.Lookup(public)
+	return entry.Name
 }
 
 // SessionView is one row of broker.sessions.

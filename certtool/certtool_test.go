@@ -173,7 +173,7 @@ func TestUsageErrors(t *testing.T) {
 		words string
 	}{
 		{nil, "generate, list"},
-		{[]string{"gen"}, `unknown command "gen"`},
+		{[]string{"lst"}, `unknown command "lst" (did you mean "list"?)`},
 		{[]string{"generate"}, "--path"},
 		{[]string{"generate", "--path", "DIR", "--users", "boss"}, `"boss"`},
 		{[]string{"generate", "--path", "DIR", "--colour", "red"}, "generate --help"},
@@ -194,7 +194,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"list", "--path", "DIR", "-o", "xml"}, "table or json"},
 		{[]string{"show", "--path", "DIR"}, "NAME"},
 		{[]string{"show", "ann"}, "--path"},
-		{[]string{"show", "ann", "--path", "DIR"}, "before the name"},
+		{[]string{"show", "ann", "--path"}, "NAME"},
 		{[]string{"revoke", "--path", "DIR", "a", "b"}, "one NAME"},
 		{[]string{"rotate", "--path", "DIR", "../a"}, "name"},
 	} {
@@ -224,7 +224,7 @@ func TestListAndShow(t *testing.T) {
 	}
 	for who, want := range map[string]string{
 		"server server": stateServer, "worker worker": stateAdmitted, "admin admin": stateAdmitted,
-		"client bob": stateAdmitted, "client ann": stateUnknown + stateRevoked,
+		"client bob": stateAdmitted, "client ann": stateRevoked,
 	} {
 		if states[who] != want {
 			t.Errorf("%s is %q, want %q", who, states[who], want)
@@ -270,7 +270,17 @@ func TestRevokeAndRotate(t *testing.T) {
 	if !tool.load(tool.keys.SecretPath("worker")).Secret.Equal(now.Secret) {
 		t.Error("revoking took the secret file")
 	}
-	tool.run(ExitFailure, "revoke", "--path", "DIR", "worker")
+	// Both old public files have names of their own; the secret one is the second's.
+	tool.run(ExitOK, "list", "--path", "DIR")
+	if got := strings.Count(tool.out, "\n"); got != 3 || strings.Contains(tool.out, stateUnknown) {
+		t.Errorf("two revoked keys are listed as\n%s", tool.out)
+	}
+	tool.run(ExitOK, "show", "worker", "--path", "DIR")
+	tool.says(now.Public.String(), stateRevoked, tool.keys.SecretPath("worker"))
+	tool.run(ExitFailure, "revoke", "worker", "--path", "DIR")
+	tool.says("is revoked already")
+	tool.run(ExitFailure, "rotate", "worker", "--path", "DIR")
+	tool.says("is revoked: make another key with certtool generate --users worker --name worker")
 	tool.run(ExitFailure, "revoke", "--path", "DIR", "nobody")
 	tool.run(ExitFailure, "rotate", "--path", "DIR", "nobody")
 }
@@ -285,7 +295,7 @@ func TestVerify(t *testing.T) {
 		{"all is well", func(*tool) {}, ExitOK,
 			[]string{"admits the key with role worker", "for the methods add", "the server's key", "the secret half of the pair"}},
 		{"a revoked key", func(t *tool) { t.run(ExitOK, "revoke", "--path", "DIR", "ann") }, ExitOK,
-			[]string{"it is revoked", "does not know the key"}},
+			[]string{"it is revoked", "of no use while the key is revoked"}},
 		{"an open secret", func(t *tool) { t.chmod(t.keys.SecretPath("ann"), 0o644) }, ExitConfig,
 			[]string{"chmod 600"}},
 		{"an open folder", func(t *tool) { t.chmod(t.keys.SecretDir, 0o755) }, ExitConfig,

@@ -3,14 +3,14 @@ package certtool
 import (
 	"fmt"
 
-	"github.com/servicetools/servicetools/wire/completion"
+	"github.com/servicetools/servicetools/wire/cmdline"
 	"github.com/urfave/cli/v2"
 )
 
 var completionHelp = `Prints a script that completes the commands and options of certtool in a shell.
 
 Example, for this session and for good:
-` + completion.Where("certtool")
+` + cmdline.CompletionHelp("certtool")
 
 func completionCommand() *cli.Command {
 	return &cli.Command{
@@ -19,12 +19,12 @@ func completionCommand() *cli.Command {
 		ArgsUsage:   "bash|zsh|fish|powershell",
 		Description: completionHelp,
 		BashComplete: func(c *cli.Context) {
-			for _, shell := range completion.Shells {
+			for _, shell := range cmdline.Shells {
 				fmt.Fprintln(c.App.Writer, shell)
 			}
 		},
 		Action: func(c *cli.Context) error {
-			script, ok := completion.Script(c.Args().First(), "certtool")
+			script, ok := cmdline.Completion(c.Args().First(), "certtool")
 			if c.NArg() != 1 || !ok {
 				return usagef("completion for which shell? bash, zsh, fish or powershell")
 			}

@@ -68,8 +68,6 @@ func oneName(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 0:
 		return "", usagef("the NAME of a certificate is missing")
-	case c.NArg() > 1 && strings.HasPrefix(c.Args().Get(1), "-"):
-		return "", usagef("options stand before the name: certtool %s %s ... %s", c.Command.Name, c.Args().Get(1), c.Args().First())
 	case c.NArg() > 1:
 		return "", usagef("one NAME at a time, not %d", c.NArg())
 	}

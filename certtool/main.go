@@ -6,7 +6,9 @@ import (
 	"io"
 	"strings"
 
+	"github.com/servicetools/servicetools/wire/cmdline"
 	"github.com/servicetools/servicetools/wire/curve"
+	"github.com/servicetools/servicetools/wire/message"
 	"github.com/urfave/cli/v2"
 )
 
@@ -21,7 +23,8 @@ const (
 // Main runs the command with the given arguments, the first being its name, and
 // returns its exit code. Data goes to stdout, everything else to stderr.
 func Main(args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).Run(args)
+	app := newApp(stdout, stderr)
+	err := app.Run(optionsFirst(app, args))
 	if err == nil {
 		return ExitOK
 	}
@@ -70,11 +73,26 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands:             commands,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("unknown command %q: use %s", c.Args().First(), strings.Join(names, ", "))
+				return usagef("unknown command %q%s: use %s", c.Args().First(), message.DidYouMean(c.Args().First(), names), strings.Join(names, ", "))
 			}
 			return usagef("which command? use %s; certtool COMMAND --help explains it", strings.Join(names, ", "))
 		},
 	}
+}
+
+// optionsFirst moves the options of a command in front of its arguments.
+func optionsFirst(app *cli.App, args []string) []string {
+	if len(args) < 2 || app.Command(args[1]) == nil || args[len(args)-1] == cmdline.CompletionFlag {
+		return args
+	}
+	valued := make(map[string]bool)
+	for _, f := range app.Command(args[1]).Flags {
+		for _, name := range f.Names() {
+			_, isSwitch := f.(*cli.BoolFlag)
+			valued[name] = !isSwitch
+		}
+	}
+	return append(args[:2:2], cmdline.OptionsFirst(args[2:], func(option string) bool { return valued[option] })...)
 }
 
 func onUsageError(c *cli.Context, err error, _ bool) error {

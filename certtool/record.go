@@ -71,29 +71,49 @@ func describe(name, path string) record {
 	return r
 }
 
-// find returns the record of one name.
+// find returns the record of one name. That of a secret file whose public one was
+// revoked is the revoked one's.
 func find(keys curve.Keyset, name string) (record, error) {
 	if err := curve.CheckName(name); err != nil {
 		return record{}, usagef("%v", err)
 	}
 	public, secret := keys.PublicPath(name), keys.SecretPath(name)
-	switch {
-	case exists(public):
+	if exists(public) {
 		r := describe(name, public)
 		if exists(secret) {
 			r.SecretFile = secret
 		}
 		return r, nil
-	case exists(secret):
-		return describe(name, secret), nil
-	case exists(revokedPath(keys, name)):
-		return describe(name, revokedPath(keys, name)), nil
+	}
+	revoked, err := revokedRecords(keys)
+	if err != nil {
+		return record{}, err
+	}
+	if exists(secret) {
+		r := describe(name, secret)
+		if gone := pairOf(r, revoked); gone != nil {
+			return *gone, nil
+		}
+		return r, nil
+	}
+	for _, r := range revoked {
+		if r.Name == name {
+			return r, nil
+		}
 	}
 	return record{}, fmt.Errorf("there is no certificate %q in %s; certtool list shows what there is: %w", name, keys.PublicDir, fs.ErrNotExist)
 }
 
-func revokedPath(keys curve.Keyset, name string) string {
-	return filepath.Join(keys.PublicDir, curve.RevokedDir, name+curve.PublicExt)
+// pairOf returns the one of the revoked certificates that a secret one belongs
+// to, with its file, or nil.
+func pairOf(secret record, revoked []record) *record {
+	for i := range revoked {
+		if r := &revoked[i]; r.PublicKey != nil && secret.PublicKey != nil && *r.PublicKey == *secret.PublicKey {
+			r.SecretFile = secret.SecretFile
+			return r
+		}
+	}
+	return nil
 }
 
 func exists(path string) bool {
@@ -110,6 +130,10 @@ func records(keys curve.Keyset) ([]record, error) {
 	if err != nil {
 		return nil, err
 	}
+	revoked, err := revokedRecords(keys)
+	if err != nil {
+		return nil, err
+	}
 	all := []record{} // not nil: JSON output is a list also when it is empty
 	for _, name := range names {
 		if curve.CheckName(name) != nil {
@@ -119,14 +143,22 @@ func records(keys curve.Keyset) ([]record, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, r)
+		if r.State != stateRevoked || pairOf(r, revoked) == nil {
+			all = append(all, r)
+		}
 	}
-	revoked, err := revokedNames(keys)
+	return append(all, revoked...), nil
+}
+
+// revokedRecords returns the certificates of the folder of revoked ones.
+func revokedRecords(keys curve.Keyset) ([]record, error) {
+	names, err := revokedNames(keys)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range revoked {
-		all = append(all, describe(name, revokedPath(keys, name)))
+	all := make([]record, len(names))
+	for i, name := range names {
+		all[i] = describe(name, filepath.Join(keys.PublicDir, curve.RevokedDir, name+curve.PublicExt))
 	}
 	return all, nil
 }

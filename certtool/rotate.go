@@ -31,6 +31,9 @@ func rotate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if r, err := find(keys, name); err == nil && r.State == stateRevoked {
+		return fmt.Errorf("%q is revoked: make another key with certtool generate --users %s --name %s --overwrite", name, r.role(), name)
+	}
 	made, err := keys.Rotate(name)
 	if err != nil {
 		return err

@@ -162,6 +162,8 @@ func (in *inspection) secret(r record) {
 		in.add(r.SecretFile, "bad", "not the secret half of %s; make a new pair with certtool generate --overwrite", r.PublicFile)
 	case r.PublicKey != nil && c.Role != r.Role:
 		in.add(r.SecretFile, "note", "says role %s where %s says %s; a broker goes by the public one", c.Role, r.PublicFile, r.Role)
+	case r.State == stateRevoked:
+		in.add(r.SecretFile, "ok", "the secret half of the pair, of no use while the key is revoked")
 	default:
 		in.add(r.SecretFile, "ok", "the secret half of the pair")
 	}

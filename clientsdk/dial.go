@@ -71,7 +71,7 @@ func Advice(err error) string {
 		if zmtp.IsTemporary(err) {
 			return "it may be admitted in a while"
 		}
-		return "put this client's *.key file into the broker's public_keys folder, with role client or admin"
+		return "the broker's public_keys folder must hold this client's *.key file, of role client or admin; in place of a revoked key, have another made by certtool generate"
 	case zmtp.StepMechanism:
 		if errors.As(err, &mechanism) && mechanism.Theirs == "NULL" {
 			return "the broker runs without encryption: make it secure, or use WithInsecure (zcall --insecure)"

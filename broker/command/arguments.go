@@ -5,35 +5,16 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/servicetools/servicetools/wire/completion"
+	"github.com/servicetools/servicetools/wire/cmdline"
 )
 
-// flagsFirst moves the options of a command in front of its arguments, so that
-// `broker remove ID --now` means what it says: the flag package stops at the
-// first argument. What stands behind "--" stays.
+// flagsFirst moves the options of a command in front of its arguments.
 func flagsFirst(app *cli.App, args []string) []string {
 	command, at := commandOf(app, args)
-	if command == nil || args[len(args)-1] == completion.Flag {
+	if command == nil || args[len(args)-1] == cmdline.CompletionFlag {
 		return args
 	}
-	var options, rest []string
-	for i := at; i < len(args); i++ {
-		arg := args[i]
-		if arg == "--" {
-			rest = append(rest, args[i:]...)
-			break
-		}
-		if !strings.HasPrefix(arg, "-") || arg == "-" {
-			rest = append(rest, arg)
-			continue
-		}
-		options = append(options, arg)
-		if takesValue(command.Flags, arg) && i+1 < len(args) {
-			i++
-			options = append(options, args[i])
-		}
-	}
-	return append(append(args[:at:at], options...), rest...)
+	return append(args[:at:at], cmdline.OptionsFirst(args[at:], func(option string) bool { return takesValue(command.Flags, option) })...)
 }
 
 // commandOf returns the command that args name, nil if none, and the index of
@@ -60,8 +41,7 @@ func find(commands []*cli.Command, name string) *cli.Command {
 }
 
 // takesValue reports whether an option is followed by its value.
-func takesValue(flags []cli.Flag, arg string) bool {
-	name := strings.TrimLeft(arg, "-")
+func takesValue(flags []cli.Flag, name string) bool {
 	for _, f := range flags {
 		for _, n := range f.Names() {
 			if n == name {

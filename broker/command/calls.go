@@ -13,6 +13,7 @@ import (
 const callsHelp = `Lists the calls that have not ended, the oldest first. STATE is queued, running,
 joined (it waits for the outcome of another call with its idempotency key) or
 reclaiming (it waits for the worker that ran it before the broker was restarted).
+CLIENT is the key of who called, and NAME that of its certificate.
 
 Example:
    broker calls --config server.ini --watch
@@ -29,7 +30,7 @@ func callsCommand() *cli.Command {
 		Flags: connectFlags(append(watchFlags(),
 			&cli.IntFlag{Name: "limit", Value: 1000, Usage: "at most `N` calls"},
 			&cli.StringFlag{Name: "method", Usage: "only those of this `METHOD`"},
-			&cli.StringFlag{Name: "worker", Usage: "only those that the worker with this `ID` runs"},
+			&cli.StringFlag{Name: "worker", Usage: "only those that the worker with this `ID`, or this beginning of it, runs"},
 			&cli.StringFlag{Name: "state", Usage: "only those in this `STATE`"})...),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -53,13 +54,13 @@ func callsCommand() *cli.Command {
 }
 
 func printCalls(w io.Writer, calls []broker.CallView) error {
-	t := newTable("CALL", "METHOD", "STATE", "WORKER", "ATTEMPT", "AGE", "DEADLINE", "SIZE", "CLIENT")
+	t := newTable("CALL", "METHOD", "STATE", "WORKER", "ATTEMPT", "AGE", "DEADLINE", "SIZE", "CLIENT", "NAME")
 	for _, v := range calls {
 		deadline := ""
 		if v.Deadline != 0 {
 			deadline = span(v.Deadline)
 		}
-		t.add(v.Call, v.Method, v.State, v.Worker, number(v.Attempt), span(v.Age), deadline, size(int64(v.Size)), v.Client)
+		t.add(v.Call, v.Method, v.State, v.Worker, number(v.Attempt), span(v.Age), deadline, size(int64(v.Size)), v.Client, v.Name)
 	}
 	return t.write(w)
 }

@@ -138,7 +138,7 @@ func TestJSON_keepsItsNames(t *testing.T) {
 		"workers": "address alone busy capacity config connected failed host id last_exit local methods name pid plain restarts state stderr " +
 			"stopping succeeded version",
 		"methods":  "aliases doc failed idempotent name queued running signature stream succeeded workers",
-		"calls":    "age attempt call client deadline method size state worker",
+		"calls":    "age attempt call client deadline method name size state worker",
 		"sessions": "address attached calls client name outcomes plain session",
 		"reload":   "applied restart",
 		"doctor":   "finding remedy status step",

@@ -5,21 +5,21 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/servicetools/servicetools/wire/completion"
+	"github.com/servicetools/servicetools/wire/cmdline"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
 var completionHelp = `Prints a script that completes the commands and options of broker in a shell.
 
 Example, for this session and for good:
-` + completion.Where("broker")
+` + cmdline.CompletionHelp("broker")
 
 // completeOptions lists the options of a command whose line ends in "-" or
 // "--", in place of the cli package, which takes these for arguments. It
 // reports whether args are such a line.
 func completeOptions(app *cli.App, args []string) bool {
 	n := len(args)
-	if n < 3 || args[n-1] != completion.Flag || args[n-2] != "-" && args[n-2] != "--" {
+	if n < 3 || args[n-1] != cmdline.CompletionFlag || args[n-2] != "-" && args[n-2] != "--" {
 		return false
 	}
 	flags := app.Flags
@@ -42,7 +42,7 @@ func completionCommand() *cli.Command {
 		ArgsUsage:   "bash|zsh|fish|powershell",
 		Description: completionHelp,
 		BashComplete: func(c *cli.Context) {
-			for _, shell := range completion.Shells {
+			for _, shell := range cmdline.Shells {
 				fmt.Fprintln(c.App.Writer, shell)
 			}
 		},
@@ -51,9 +51,9 @@ func completionCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			script, ok := completion.Script(shell, "broker")
+			script, ok := cmdline.Completion(shell, "broker")
 			if !ok {
-				return usagef("%q is not bash, zsh, fish or powershell%s", shell, message.DidYouMean(shell, completion.Shells))
+				return usagef("%q is not bash, zsh, fish or powershell%s", shell, message.DidYouMean(shell, cmdline.Shells))
 			}
 			_, err = fmt.Fprint(c.App.Writer, script)
 			return err

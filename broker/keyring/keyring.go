@@ -63,6 +63,7 @@ type Keyring struct {
 
 	mu       sync.Mutex
 	onRemove []func(curve.PublicKey) // guarded by mu
+	changing chan struct{}           // closed when the change that was noticed counts; nil without one; guarded by mu
 }
 
 // Open reads the folder and follows it until ctx ends or Close is called. The
@@ -110,6 +111,40 @@ func (k *Keyring) Lookup(key curve.PublicKey) (Entry, Status) {
 	return k.current.Load().lookup(key)
 }
 
+// Expect is Lookup, but gives an unknown key the moment in which a change of the
+// folder that was noticed comes to count: who makes a key and uses it at once is
+// admitted.
+func (k *Keyring) Expect(key curve.PublicKey) (Entry, Status) {
+	e, status := k.Lookup(key)
+	k.mu.Lock()
+	changing := k.changing
+	k.mu.Unlock()
+	if status != Unknown || changing == nil {
+		return e, status
+	}
+	timer := time.NewTimer(poll) // files may be written for ever
+	defer timer.Stop()
+	select {
+	case <-changing:
+	case <-k.done:
+	case <-timer.C:
+	}
+	return k.Lookup(key)
+}
+
+// noticed says that the folder has changed, or with false that all changes count.
+func (k *Keyring) noticed(change bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case change && k.changing == nil:
+		k.changing = make(chan struct{})
+	case !change && k.changing != nil:
+		close(k.changing)
+		k.changing = nil
+	}
+}
+
 // Holds reports whether what e grants still holds: its key is admitted, and as
 // what e says.
 func (k *Keyring) Holds(e Entry) bool {
@@ -147,6 +182,7 @@ func (k *Keyring) follow(ctx context.Context, f *folder, n *notices) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			k.noticed(true)
 			// Not read at once: one copy into the folder is many notices. Nor ever
 			// later than it would be: notices may not end.
 			wait = min(settle/2, time.Until(due))
@@ -157,6 +193,7 @@ func (k *Keyring) follow(ctx context.Context, f *folder, n *notices) {
 			if f.unsettled {
 				wait = settle
 			} else {
+				k.noticed(false)
 				wait = max(poll, share*time.Since(now))
 			}
 		}

@@ -25,6 +25,7 @@ type story struct {
 	ring    *Keyring
 	removed []curve.PublicKey
 	logged  *lockedBuffer
+	notice  chan struct{}
 }
 
 type lockedBuffer struct {
@@ -44,20 +45,20 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// tell runs a story. Notices of the system do not exist in it: only the clock,
-// which the story advances, makes the keyring look.
+// tell runs a story. The system gives no notices in it but those that the story
+// sends: the clock, which the story advances, makes the keyring look.
 func tell(t *testing.T, before func(s *story), after func(s *story)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &story{T: t, keys: curve.KeysetIn(dir), logged: new(lockedBuffer)}
+		s := &story{T: t, keys: curve.KeysetIn(dir), logged: new(lockedBuffer), notice: make(chan struct{})}
 		if err := os.MkdirAll(s.keys.PublicDir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if before != nil {
 			before(s)
 		}
-		ring, err := open(t.Context(), s.keys.PublicDir, slog.New(slog.NewTextHandler(s.logged, nil)), nil)
+		ring, err := open(t.Context(), s.keys.PublicDir, slog.New(slog.NewTextHandler(s.logged, nil)), &notices{C: s.notice, stop: func() {}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,6 +151,67 @@ func TestKeyring_followsItsFolder(t *testing.T) {
 		if !slices.Equal(s.removed, []curve.PublicKey{ann, again}) {
 			t.Errorf("%d removals were reported", len(s.removed))
 		}
+	})
+}
+
+// A key that is used at once is admitted as soon as its file counts, an unknown
+// one waits for nothing but a change, and not for ever.
+func TestKeyring_Expect(t *testing.T) {
+	tell(t, nil, func(s *story) {
+		waited := func(key curve.PublicKey, want Status) time.Duration {
+			s.Helper()
+			began := time.Now()
+			if _, status := s.ring.Expect(key); status != want {
+				s.Errorf("the key is %v, want %v", status, want)
+			}
+			return time.Since(began)
+		}
+		noticed := func() {
+			s.notice <- struct{}{}
+			synctest.Wait()
+		}
+		stranger := s.generate(curve.Request{Name: "stranger", Role: curve.RoleClient})
+		if err := os.Remove(s.keys.PublicPath("stranger")); err != nil {
+			s.Fatal(err)
+		}
+		if d := waited(stranger, Unknown); d != 0 {
+			s.Errorf("without a change an unknown key waits for %v", d)
+		}
+		ann := s.generate(curve.Request{Name: "ann", Role: curve.RoleClient})
+		noticed()
+		if d := waited(ann, Admitted); d == 0 || d > settle+settle/2 {
+			s.Errorf("a new key waits for %v", d)
+		}
+		if d := waited(stranger, Unknown); d != 0 {
+			s.Errorf("after the change an unknown key waits for %v", d)
+		}
+		noticed()
+		if d := waited(ann, Admitted); d != 0 {
+			s.Errorf("during a change an admitted key waits for %v", d)
+		}
+		s.second()
+
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() { // a file that is written for ever
+			defer close(stopped)
+			for i := 0; ; i++ {
+				if err := os.WriteFile(filepath.Join(s.keys.PublicDir, "endless.key"), make([]byte, i), 0o600); err != nil {
+					s.Error(err)
+				}
+				select {
+				case s.notice <- struct{}{}:
+				case <-stop:
+					return
+				}
+				time.Sleep(settle / 4)
+			}
+		}()
+		synctest.Wait()
+		if d := waited(stranger, Unknown); d != poll {
+			s.Errorf("while the folder changes an unknown key waits for %v", d)
+		}
+		close(stop)
+		<-stopped
 	})
 }
 

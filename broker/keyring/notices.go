@@ -10,9 +10,8 @@ import (
 // notices are the system's reports that something in a folder changed, without
 // saying what: the folder is read anyway.
 type notices struct {
-	C       <-chan struct{} // of one element: any number of changes are one notice
-	watcher *fsnotify.Watcher
-	done    chan struct{}
+	C    <-chan struct{} // of one element: any number of changes are one notice
+	stop func()
 }
 
 func watch(dir string) (*notices, error) {
@@ -26,22 +25,26 @@ func watch(dir string) (*notices, error) {
 	}
 	revoked := filepath.Join(dir, curve.RevokedDir)
 	_ = watcher.Add(revoked) // it need not exist; a revocation shows in dir as well
-	c := make(chan struct{}, 1)
-	n := &notices{C: c, watcher: watcher, done: make(chan struct{})}
-	go n.forward(c)
-	return n, nil
+	c, done := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		forward(watcher, c)
+	}()
+	return &notices{C: c, stop: func() {
+		watcher.Close()
+		<-done
+	}}, nil
 }
 
 // forward ends when the watcher is closed.
-func (n *notices) forward(c chan<- struct{}) {
-	defer close(n.done)
+func forward(watcher *fsnotify.Watcher, c chan<- struct{}) {
 	for {
 		select {
-		case _, ok := <-n.watcher.Events:
+		case _, ok := <-watcher.Events:
 			if !ok {
 				return
 			}
-		case _, ok := <-n.watcher.Errors: // an overflow: something has changed
+		case _, ok := <-watcher.Errors: // an overflow: something has changed
 			if !ok {
 				return
 			}
@@ -54,7 +57,4 @@ func (n *notices) forward(c chan<- struct{}) {
 }
 
 // Close returns when the watcher's goroutines have ended.
-func (n *notices) Close() {
-	n.watcher.Close()
-	<-n.done
-}
+func (n *notices) Close() { n.stop() }

@@ -40,7 +40,7 @@ func printTable() {
 
 // attackFor is how long the bystander is watched under each attack. Half of it
 // before the attack it is watched alone. More gives steadier figures.
-var attackFor = flag.Duration("attack", 1200*time.Millisecond, "how long each attack lasts")
+var attackFor = flag.Duration("attack", 800*time.Millisecond, "how long each attack lasts")
 
 const (
 	// keptMemory is how much more a target may use after an attack than before:

@@ -13,14 +13,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/servicetools/servicetools/clientsdk"
-	"github.com/servicetools/servicetools/wire/completion"
+	"github.com/servicetools/servicetools/wire/cmdline"
 )
 
 // normalise rewrites a command line so that flags may stand anywhere and
 // negative numbers are arguments: the command, its flags, "--", the rest. A
 // line that does not begin with a command is a call.
 func normalise(app *cli.App, args []string) []string {
-	if len(args) > 1 && args[len(args)-1] == completion.Flag { // it must stay the last
+	if len(args) > 1 && args[len(args)-1] == cmdline.CompletionFlag { // it must stay the last
 		return args
 	}
 	valued := map[string]bool{} // flags that take a value

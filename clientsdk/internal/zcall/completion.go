@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/servicetools/servicetools/wire/completion"
+	"github.com/servicetools/servicetools/wire/cmdline"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -16,17 +16,17 @@ func completionCommand(streams Streams) *cli.Command {
 		Name:        "completion",
 		Usage:       "print a script that completes zcall's commands and flags in a shell",
 		ArgsUsage:   "bash|zsh|fish|powershell",
-		Description: strings.TrimSpace(completion.Where("zcall")),
+		Description: strings.TrimSpace(cmdline.CompletionHelp("zcall")),
 		BashComplete: func(c *cli.Context) {
-			for _, shell := range completion.Shells {
+			for _, shell := range cmdline.Shells {
 				fmt.Fprintln(c.App.Writer, shell)
 			}
 		},
 		Action: func(c *cli.Context) error {
-			script, ok := completion.Script(c.Args().First(), "zcall")
+			script, ok := cmdline.Completion(c.Args().First(), "zcall")
 			if c.NArg() != 1 || !ok {
 				return &usageMistake{
-					message: fmt.Sprintf("completion for %q is unknown%s", c.Args().First(), message.DidYouMean(c.Args().First(), completion.Shells)),
+					message: fmt.Sprintf("completion for %q is unknown%s", c.Args().First(), message.DidYouMean(c.Args().First(), cmdline.Shells)),
 					hint:    "bash, zsh, fish or powershell",
 				}
 			}
@@ -36,14 +36,14 @@ func completionCommand(streams Streams) *cli.Command {
 	}
 }
 
-// completeCommands answers completion.Flag where a command may stand.
+// completeCommands answers cmdline.CompletionFlag where a command may stand.
 func completeCommands(c *cli.Context) {
 	for _, command := range c.App.Commands {
 		fmt.Fprintln(c.App.Writer, command.Name)
 	}
 }
 
-// completeFlags answers completion.Flag behind a command.
+// completeFlags answers cmdline.CompletionFlag behind a command.
 func completeFlags(command *cli.Command) func(*cli.Context) {
 	return func(c *cli.Context) {
 		for _, flag := range command.Flags {

@@ -55,12 +55,13 @@ func (d *doctor) warn(step, format string, args ...any) {
 	fmt.Fprintf(d.out, "warn  %-14s %s\n", step, fmt.Sprintf(format, args...))
 }
 
-// fail reports the broken step and its remedy, and returns how to exit.
+// fail reports the broken step and its remedy on one line, and returns how to exit.
 func (d *doctor) fail(step string, err error, remedy string) error {
-	fmt.Fprintf(d.out, "FAIL  %-14s %s\n", step, oneLine(err.Error()))
+	line := err.Error()
 	if remedy != "" {
-		fmt.Fprintf(d.out, "      remedy:        %s\n", oneLine(remedy))
+		line += ": " + remedy
 	}
+	fmt.Fprintf(d.out, "FAIL  %-14s %s\n", step, oneLine(line))
 	return &silent{status(err)}
 }
 
