@@ -17,7 +17,8 @@ type Client struct {
 
 // Dial connects to a broker and returns when the connection is up. addrs is one
 // or more "tcp://host:port", separated by commas, that are tried in turn, now
-// and whenever the connection is lost; such brokers share no state.
+// and whenever the connection is lost or its broker stops; such brokers share no
+// state.
 //
 // When none of them can be used Dial fails at once with a *StepError that says
 // which step failed, and what to do; with several addresses, with all of

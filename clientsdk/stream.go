@@ -9,14 +9,13 @@ import (
 
 // Stream calls a method that streams, and yields its items as they come. The
 // worker is at most 16 items, or 4 MiB and one item, ahead of the loop, so that a
-// slow reader slows it.
-// An error, decoding an item included, is yielded last. Breaking the loop or
-// ending ctx cancels the call. The deadline covers the whole stream: give
-// Timeout(0) to one that has no end. A method that does not stream yields its
-// one result.
+// slow reader slows it. An error, decoding an item included, is yielded last.
+// Breaking the loop or ending ctx cancels the call. The deadline covers the whole
+// stream: give Timeout(0) to one that has no end. A method that does not stream
+// yields its one result.
 //
-// After a restart of the broker the items of a call that is Idempotent go on
-// where they stopped; those of others end in ErrConnectionLost.
+// After a restart of the broker the items go on where they stopped if the worker
+// is still there, or if the call is Idempotent; else in ErrConnectionLost.
 func Stream[T any](ctx context.Context, c *Client, method string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		broken := false

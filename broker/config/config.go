@@ -197,7 +197,8 @@ type Dispatch struct {
 	ClientGrace time.Duration `ini:"client_grace,none" default:"30s" live:"yes"`
 
 	// ClaimGrace is how long, after the broker's start, a resubmitted call
-	// waits for the worker that still runs it. Default: 5s; 0: not at all.
+	// waits for the worker that still runs it: workers try at least every two
+	// seconds, and their handshakes take turns. Default: 5s; 0: not at all.
 	ClaimGrace time.Duration `ini:"claim_grace,none" default:"5s" live:"yes"`
 
 	// NoWorkerGrace is how long a call without a deadline waits for a worker of

@@ -5,6 +5,8 @@ package chaos
 import (
 	"testing"
 	"time"
+
+	"github.com/servicetools/servicetools/broker"
 )
 
 // impatient is a crowd of callers some of whom do not wait for their outcome.
@@ -155,6 +157,32 @@ func TestFault_brokerKilledUnderPressure(t *testing.T) {
 		}
 		s.inOrder(s.clients["v"])
 	}, "connection_lost", "deadline_in_queue", "deadline_in_handler", "cancelled")
+}
+
+// The broker has read answers and cannot deliver them, since the client's link is
+// frozen, and dies: their workers still hold them, and the next broker gets them.
+func TestFault_brokerDiesWithAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "")
+	p := s.proxied("c", s.frontend)
+	each(func(id string) { s.AddWorker(id) })
+	s.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55, Methods: "once,again"}) // a stream would wait for its reader
+	s.flowing()
+	a, _ := s.Under(func() {
+		s.Fault("SIGKILL of a broker that has all answers", Callers, 2*Beat, func() {
+			p.Freeze()
+			s.Await("all calls are answered", func(v broker.StatusView) bool { return v.Running == 0 && v.Queued == 0 })
+			s.broker.Kill()
+			p.Cut() // what is on its way is lost
+			p.Thaw()
+			s.startBroker()
+		})
+		s.Rules.Restarts++
+		s.All(Workers)
+	}, "connection_lost") // if this machine was slow: workers hold what was answered for 250 ms
+	if a.Reclaimed == 0 {
+		t.Error("no answer was offered to the next broker: the fault did not hit")
+	}
 }
 
 func TestFault_clientKilled(t *testing.T) {
