@@ -173,7 +173,7 @@ func TestUsageErrors(t *testing.T) {
 		words string
 	}{
 		{nil, "generate, list"},
-		{[]string{"lst"}, `unknown command "lst" (did you mean "list"?)`},
+		{[]string{"lst"}, `unknown command "lst": use generate, list`},
 		{[]string{"generate"}, "--path"},
 		{[]string{"generate", "--path", "DIR", "--users", "boss"}, `"boss"`},
 		{[]string{"generate", "--path", "DIR", "--colour", "red"}, "generate --help"},

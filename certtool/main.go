@@ -8,7 +8,6 @@ import (
 
 	"github.com/servicetools/servicetools/wire/cmdline"
 	"github.com/servicetools/servicetools/wire/curve"
-	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/version"
 	"github.com/urfave/cli/v2"
 )
@@ -74,7 +73,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands:             commands,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("unknown command %q%s: use %s", c.Args().First(), message.DidYouMean(c.Args().First(), names), strings.Join(names, ", "))
+				return usagef("unknown command %q: use %s", c.Args().First(), strings.Join(names, ", "))
 			}
 			return usagef("which command? use %s; certtool COMMAND --help explains it", strings.Join(names, ", "))
 		},
