@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -90,6 +91,10 @@ func TestAdmin_views(t *testing.T) {
 // What an operator gets wrong is refused with the code and the remedy.
 func TestAdmin_refusals(t *testing.T) {
 	s := start(t, nil)
+	file := filepath.Join(t.TempDir(), "worker.ini")
+	if err := os.WriteFile(file, []byte("[main]\nid = w\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		method string
 		args   []any

@@ -192,6 +192,7 @@ func (d *Dispatcher) EndDrain() {
 			d.abandonLocked(a)
 		}
 	}
+	d.eachSessionLocked((*Session).flushLocked)
 	if d.held.calls == 0 { // all outcomes have arrived: no successor needs them
 		for _, w := range d.workers {
 			w.ackLocked(w.answered)

@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -286,6 +287,26 @@ func TestDrain_brokerAcknowledgesAtTheEnd(t *testing.T) {
 		if acked := slices.Contains(s.sent, "ack 1"); acked != delivered {
 			t.Errorf("delivered: %v, acknowledged: %v", delivered, acked)
 		}
+	}
+}
+
+// A client that reads slowly has outcomes waiting for it in the broker. They go
+// out before the good-bye: it would take their calls for not executed.
+func TestDrain_brokerSendsAllBeforeItLeaves(t *testing.T) {
+	w := settled(t, dispatch.Limits{})
+	s := w.serve(3, "echo")
+	c := w.client("k")
+	for i := range 3 {
+		c.call("echo")
+		s.answer(i, strings.Repeat("x", 3<<20))
+	}
+	if len(c.outcomes) != 1 {
+		t.Fatalf("%d outcomes of 3 MiB are on their way to a client that acknowledges none", len(c.outcomes))
+	}
+	w.d.EndDrain()
+	w.check()
+	if len(c.outcomes) != 3 {
+		t.Fatalf("%d of 3 outcomes were sent", len(c.outcomes))
 	}
 }
 

@@ -87,6 +87,15 @@ func (s *Session) sendLocked() {
 	}
 }
 
+// flushLocked sends all outcomes, however many are on their way: the broker's
+// good-bye comes next, and what has no outcome before it counts as not executed.
+func (s *Session) flushLocked() {
+	for s.sink != nil && s.unsent != nil {
+		s.flight = 0
+		s.sendLocked()
+	}
+}
+
 // ackLocked forgets the outcomes up to the given count of the session.
 func (s *Session) ackLocked(count uint64) {
 	for s.acked < count {
