@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 		extra = "[logging]\nlog_dir = " + disk + "\n[log_files]\nmax_size = 1 MiB\nbackups = 1\n"
 	}
 	s := &soak{system: newSystem(t, extra), random: rand.New(rand.NewPCG(seed, seed)), disk: disk}
-	s.AddKey("guest", curve.RoleClient)
+	s.Run.AddKey("guest", curve.RoleClient)
 	s.clientP, s.workerP = s.proxied("c", s.frontend), s.proxied("w1", s.backend)
 	s.Usual()
 	// Long queues, streams, and callers without patience, beside the one that is judged.
@@ -179,10 +179,10 @@ func (s *soak) faults() []func() {
 		},
 		func() {
 			name := "key" + strconv.Itoa(s.serial)
-			s.AddKey(name, curve.RoleClient)
+			s.Run.AddKey(name, curve.RoleClient)
 			s.Calm(Beat)
 			s.guest(Load{Cert: name, Callers: 4, HoldLeast: 10, HoldMost: 20, Timeout: time.Second, Calls: 100})
-			s.Fault("revoking a client's key", 4, settle, func() { s.RevokeKey(name) })
+			s.Fault("revoking a client's key", 4, settle, func() { s.Run.RevokeKey(name) })
 		},
 		func() {
 			s.Fault("a poisonous call", MaxAttempts*inFlight, settle, func() {

@@ -58,7 +58,7 @@ func TestFault_evidenceOfADeadWorker(t *testing.T) {
 	f := c.Go(context.Background(), "once", "held-1", []byte{}, int(time.Hour/time.Millisecond))
 	victim := broker.WorkerView{}
 	s.Eventually("a worker runs the call", func() bool {
-		views, err := Ask[[]broker.WorkerView](s, "broker.workers")
+		views, err := Ask[[]broker.WorkerView](s.Run, "broker.workers")
 		for _, v := range views {
 			if v.Busy > 0 && v.Local {
 				victim = v
@@ -125,7 +125,7 @@ func TestFault_brokerKilledWithItsWorkers(t *testing.T) {
 	s := supervised(t)
 	s.AddClient(Load{Name: "c", Callers: Callers, HoldLeast: 25, HoldMost: 55})
 	s.flowing()
-	views, err := Ask[[]broker.WorkerView](s, "broker.workers")
+	views, err := Ask[[]broker.WorkerView](s.Run, "broker.workers")
 	s.must(err)
 	s.Under(func() {
 		s.Fault("SIGKILL of the broker", Callers, ClaimGrace+2*Beat, func() {

@@ -24,63 +24,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// processes is a Cluster whose peers are processes: this binary in other roles.
-type processes struct {
+// local is what the clusters on this host have: a folder with keys, journals and
+// the broker's configuration, and an operator.
+type local struct {
 	t        testing.TB
 	dir      string
 	keys     curve.Keyset
-	config   string // of the broker
-	frontend string // host:port
-	backend  string
-	admin    func() (*clientsdk.Client, error)
-
-	all       []*Process
-	workerEnv []string          // more environment of workers
-	via       map[string]string // by worker or client: host:port that it dials instead of the broker's
+	operator func() (*clientsdk.Client, error) // connects, once
 }
 
-// newProcesses writes the broker's configuration; extra are more sections of it.
-func newProcesses(t testing.TB, extra string) *processes {
+// newLocal makes the folder of a cluster whose frontend is host:port.
+func newLocal(t testing.TB, frontend string) *local {
 	t.Helper()
-	p := &processes{t: t, dir: t.TempDir(), via: map[string]string{}}
-	p.keys = curve.KeysetIn(filepath.Join(p.dir, "keys"))
-	for _, folder := range []string{p.Journals(), p.logs()} {
-		must(t, os.Mkdir(folder, 0o700))
-	}
-	ip := env.Loopback()
-	p.frontend, p.backend = net.JoinHostPort(ip, "8006"), net.JoinHostPort(ip, "9006")
-	p.config = writeConfig(t, p.dir, ip, p.keys, extra)
-	p.admin = operator(t, "tcp://"+p.frontend, p.keys)
-	t.Cleanup(p.keep)
-	t.Cleanup(p.end)
-	return p
-}
-
-// writeConfig writes a broker's configuration to a folder and returns its path.
-func writeConfig(t testing.TB, dir, ip string, keys curve.Keyset, extra string) string {
-	t.Helper()
-	var dispatch strings.Builder
-	for key, value := range Settings {
-		fmt.Fprintf(&dispatch, "%s = %s\n", key, value)
-	}
-	path := filepath.Join(dir, "server.ini")
-	must(t, os.WriteFile(path, []byte(fmt.Sprintf(`[main]
-id = chaos
-ip = %s
-port = 8006
-backend_port = 9006
-public_keys_dir = %s
-secret_keys_dir = %s
-[dispatch]
-%s%s`, ip, keys.PublicDir, keys.SecretDir, &dispatch, extra)), 0o600))
-	return path
-}
-
-// operator returns what connects with the admin's key, once.
-func operator(t testing.TB, frontend string, keys curve.Keyset) func() (*clientsdk.Client, error) {
-	return sync.OnceValues(func() (*clientsdk.Client, error) {
-		c, err := clientsdk.Dial(context.Background(), frontend, clientsdk.WithCertificate(keys.SecretPath("admin")),
-			clientsdk.WithServerKey(keys.PublicPath("server")), clientsdk.WithLazyDial())
+	l := &local{t: t, dir: t.TempDir()}
+	l.keys = curve.KeysetIn(filepath.Join(l.dir, "keys"))
+	must(t, os.Mkdir(l.Journals(), 0o700))
+	l.operator = sync.OnceValues(func() (*clientsdk.Client, error) {
+		c, err := clientsdk.Dial(context.Background(), "tcp://"+frontend, clientsdk.WithCertificate(l.keys.SecretPath("admin")),
+			clientsdk.WithServerKey(l.keys.PublicPath("server")), clientsdk.WithLazyDial())
 		if err == nil {
 			t.Cleanup(func() {
 				ctx, cancel := context.WithCancel(context.Background())
@@ -90,29 +51,24 @@ func operator(t testing.TB, frontend string, keys curve.Keyset) func() (*clients
 		}
 		return c, err
 	})
+	return l
 }
 
-func (p *processes) logs() string { return filepath.Join(p.dir, "logs") }
-
 // Journals implements Cluster.
-func (p *processes) Journals() string { return filepath.Join(p.dir, "journals") }
+func (l *local) Journals() string { return filepath.Join(l.dir, "journals") }
 
 // AddKey implements Cluster.
-func (p *processes) AddKey(name string, role curve.Role) {
-	_, err := p.keys.Generate(curve.Request{Name: name, Role: role})
-	must(p.t, err)
+func (l *local) AddKey(name string, role curve.Role) {
+	_, err := l.keys.Generate(curve.Request{Name: name, Role: role})
+	must(l.t, err)
 }
 
 // RevokeKey implements Cluster.
-func (p *processes) RevokeKey(name string) { must(p.t, os.Remove(p.keys.PublicPath(name))) }
+func (l *local) RevokeKey(name string) { must(l.t, os.Remove(l.keys.PublicPath(name))) }
 
 // Ask implements Cluster.
-func (p *processes) Ask(result any, method string, args ...string) error {
-	return ask(p.admin, result, method, args...)
-}
-
-func ask(connected func() (*clientsdk.Client, error), result any, method string, args ...string) error {
-	c, err := connected()
+func (l *local) Ask(result any, method string, args ...string) error {
+	c, err := l.operator()
 	if err != nil {
 		return err
 	}
@@ -124,6 +80,55 @@ func ask(connected func() (*clientsdk.Client, error), result any, method string,
 	}
 	return c.Go(ctx, method, all...).Result(result)
 }
+
+// writeConfig writes a broker's configuration and returns its path. extra are
+// more sections.
+func (l *local) writeConfig(ip, extra string) string {
+	l.t.Helper()
+	var dispatch strings.Builder
+	for key, value := range Settings {
+		fmt.Fprintf(&dispatch, "%s = %s\n", key, value)
+	}
+	path := filepath.Join(l.dir, "server.ini")
+	must(l.t, os.WriteFile(path, []byte(fmt.Sprintf(`[main]
+id = chaos
+ip = %s
+port = 8006
+backend_port = 9006
+public_keys_dir = %s
+secret_keys_dir = %s
+[dispatch]
+%s%s`, ip, l.keys.PublicDir, l.keys.SecretDir, &dispatch, extra)), 0o600))
+	return path
+}
+
+// processes is a Cluster whose peers are processes: this binary in other roles.
+type processes struct {
+	*local
+	config   string // of the broker
+	frontend string // host:port
+	backend  string
+
+	all       []*Process
+	workerEnv []string          // more environment of workers
+	via       map[string]string // by worker or client: host:port that it dials instead of the broker's
+}
+
+// newProcesses returns one without any; extra are more sections of the broker's
+// configuration.
+func newProcesses(t testing.TB, extra string) *processes {
+	t.Helper()
+	ip := env.Loopback()
+	p := &processes{frontend: net.JoinHostPort(ip, "8006"), backend: net.JoinHostPort(ip, "9006"), via: map[string]string{}}
+	p.local = newLocal(t, p.frontend)
+	must(t, os.Mkdir(p.logs(), 0o700))
+	p.config = p.writeConfig(ip, extra)
+	t.Cleanup(p.keep)
+	t.Cleanup(p.end)
+	return p
+}
+
+func (p *processes) logs() string { return filepath.Join(p.dir, "logs") }
 
 // end lets no process outlive the test.
 func (p *processes) end() {

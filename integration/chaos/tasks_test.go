@@ -6,13 +6,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 
 	"github.com/servicetools/servicetools/broker"
-	"github.com/servicetools/servicetools/clientsdk"
 	"github.com/servicetools/servicetools/integration/env"
 	"github.com/servicetools/servicetools/wire/curve"
 	"github.com/servicetools/servicetools/workersdk"
@@ -22,11 +19,8 @@ import (
 // to a process is done to the connections of a task, which all go through
 // proxies.
 type tasks struct {
-	t           testing.TB
-	dir         string
-	keys        curve.Keyset
+	*local
 	front, back *Proxy // before the broker, whichever it is
-	admin       func() (*clientsdk.Client, error)
 	all         []*task
 }
 
@@ -43,11 +37,8 @@ type task struct {
 
 func newTasks(t testing.TB) *tasks {
 	t.Helper()
-	c := &tasks{t: t, dir: t.TempDir()}
-	c.keys = curve.KeysetIn(filepath.Join(c.dir, "keys"))
-	must(t, os.Mkdir(c.Journals(), 0o700))
-	c.front, c.back = newProxy(t, ""), newProxy(t, "")
-	c.admin = operator(t, "tcp://"+c.front.Addr(), c.keys)
+	c := &tasks{front: newProxy(t, ""), back: newProxy(t, "")}
+	c.local = newLocal(t, c.front.Addr())
 	t.Cleanup(c.end)
 	return c
 }
@@ -59,23 +50,6 @@ func newProxy(t testing.TB, target string) *Proxy {
 	must(t, err)
 	t.Cleanup(p.Close)
 	return p
-}
-
-// Journals implements Cluster.
-func (c *tasks) Journals() string { return filepath.Join(c.dir, "journals") }
-
-// AddKey implements Cluster.
-func (c *tasks) AddKey(name string, role curve.Role) {
-	_, err := c.keys.Generate(curve.Request{Name: name, Role: role})
-	must(c.t, err)
-}
-
-// RevokeKey implements Cluster.
-func (c *tasks) RevokeKey(name string) { must(c.t, os.Remove(c.keys.PublicPath(name))) }
-
-// Ask implements Cluster.
-func (c *tasks) Ask(result any, method string, args ...string) error {
-	return ask(c.admin, result, method, args...)
 }
 
 // begin runs a task until it is stopped.
@@ -103,7 +77,7 @@ func (c *tasks) end() {
 // StartBroker implements Cluster.
 func (c *tasks) StartBroker() Peer {
 	c.t.Helper()
-	cfg, err := broker.Load(writeConfig(c.t, c.dir, "127.0.0.1", c.keys, ""))
+	cfg, err := broker.Load(c.writeConfig("127.0.0.1", ""))
 	must(c.t, err)
 	cfg.Main.Port, cfg.Main.BackendPort = 0, 0
 	p := &task{links: []*Proxy{c.front, c.back}, cut: func(x *Proxy) { x.Lead("") }}
