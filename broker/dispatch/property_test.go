@@ -11,11 +11,17 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Rare interleavings need more than rapid's 100 checks of 30 steps; the flags
-// still rule.
-func init() {
-	_ = flag.Set("rapid.checks", "300")
-	_ = flag.Set("rapid.steps", "150")
+// Rare interleavings need more than rapid's 100 checks; the flag still rules.
+func init() { _ = flag.Set("rapid.checks", "300") }
+
+// longRuns makes the runs of a test as long as a story with several losses takes,
+// unless the flag says how long.
+func longRuns(t *testing.T) {
+	steps := flag.Lookup("rapid.steps")
+	if before := steps.Value.String(); before == steps.DefValue {
+		_ = steps.Value.Set("150")
+		t.Cleanup(func() { _ = steps.Value.Set(before) })
+	}
 }
 
 // TestDispatcher_anyInterleaving drives a dispatcher with random steps of
@@ -31,6 +37,7 @@ func init() {
 //   - a call with the deadline behind it is not given to a worker;
 //   - the law, and everything else that Check knows, holds after each step.
 func TestDispatcher_anyInterleaving(t *testing.T) {
+	longRuns(t)
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
 		t.Repeat(map[string]func(*rapid.T){
