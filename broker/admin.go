@@ -141,6 +141,9 @@ func (b *Broker) add(_ context.Context, p params) (any, error) {
 		return nil, message.Errorf(message.BadArgs, "count %d is not within 1 and %d", count, maxWorkers)
 	}
 	spec, err := supervise.Read(b.config, path, b.backendPort())
+	if err == nil {
+		err = b.checkScript()
+	}
 	if err != nil {
 		return nil, message.Errorf(message.BadArgs, "%v", err)
 	}
@@ -218,6 +221,9 @@ func (b *Broker) drainWorkers(_ context.Context, p params) (any, error) {
 		}
 	}
 	if len(drained) == 0 {
+		if which == "all" {
+			return nil, message.Errorf(message.BadArgs, "no worker is connected")
+		}
 		return nil, message.Errorf(message.BadArgs, `no worker %q is connected; give an id that broker workers lists, its beginning, "host:NAME" or "all"`, which)
 	}
 	return drained, nil

@@ -112,6 +112,7 @@ func TestAdmin_refusals(t *testing.T) {
 		{"broker.cancel", nil, message.BadArgs, `"call" is missing`},
 		{"broker.add", nil, message.BadArgs, `"config" is missing`},
 		{"broker.add", []any{"no/such/file.ini"}, message.BadArgs, "no/such/file.ini"},
+		{"broker.add", []any{file}, message.BadArgs, "worker_script_path is not set"},
 		{"broker.add", []any{"worker.ini", -1}, message.BadArgs, "count -1"},
 		{"broker.add", []any{"worker.ini", 1_000_000_000}, message.BadArgs, "count 1000000000"},
 		{"broker.add", []any{"worker.ini", "two"}, message.BadArgs, `"count" must be of type int`},
@@ -124,6 +125,7 @@ func TestAdmin_refusals(t *testing.T) {
 		{"broker.remove", []any{"nobody", "yes"}, message.BadArgs, `"now" must be of type bool`},
 		{"broker.drain", nil, message.BadArgs, `"worker" is missing`},
 		{"broker.drain", []any{"nobody"}, message.BadArgs, "no worker"},
+		{"broker.drain", []any{"all"}, message.BadArgs, "no worker is connected"},
 		{"broker.reload", nil, message.BadArgs, "without a configuration file"},
 		{"broker.no_such", nil, message.NoSuchMethod, "broker.no_such"},
 	} {

@@ -34,8 +34,8 @@ func (b *Broker) superviseWorkers() error {
 	if !cfg.Workers.AutoStart {
 		return nil
 	}
-	if _, err := os.Stat(cfg.Workers.WorkerScriptPath); err != nil {
-		return fmt.Errorf("worker_script_path: %w; build the worker, or give its path in [workers]", err)
+	if err := b.checkScript(); err != nil {
+		return err
 	}
 	for _, path := range workerFiles(cfg) {
 		spec, err := supervise.Read(cfg, path, b.backendPort())
@@ -45,6 +45,18 @@ func (b *Broker) superviseWorkers() error {
 		if _, err := b.supervisor.Add(spec, 1); err != nil {
 			return fmt.Errorf("worker %s: %w", path, err)
 		}
+	}
+	return nil
+}
+
+// checkScript says what is wrong with the path of what workers run.
+func (b *Broker) checkScript() error {
+	path := b.config.Workers.WorkerScriptPath
+	if path == "" {
+		return errors.New("worker_script_path is not set: name the worker's program in [workers], and restart the broker if it runs")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("worker_script_path: %w; build the worker, or give its path in [workers]", err)
 	}
 	return nil
 }

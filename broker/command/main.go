@@ -73,10 +73,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	err := app.RunContext(ctx, flagsFirst(app, args))
 	var found *foundError
-	if err != nil && !errors.As(err, &found) {
+	code := exitCode(err)
+	switch {
+	case code == ExitInterrupted:
+		fmt.Fprintln(stderr, "broker: interrupted")
+	case err != nil && !errors.As(err, &found):
 		fmt.Fprintf(stderr, "broker: %s\n", lines(err))
 	}
-	return exitCode(err)
+	return code
 }
 
 // lines is the text of err, each line of which starts with the command's name.

@@ -202,7 +202,7 @@ func (s *Supervisor) Scale(n int) error {
 	}
 	for ; wanted < n; wanted++ {
 		if len(s.workers) == 0 {
-			return errors.New("supervise: there is no worker to copy: add one with its configuration file first")
+			return errors.New("supervise: there is no worker to copy: start the first by broker add --worker-config FILE")
 		}
 		spec, err := s.cloneLocked(s.workers[0].spec)
 		if err == nil {
