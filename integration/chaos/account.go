@@ -48,6 +48,7 @@ type Rules struct {
 	Judged      Window          // after the faults, where the rate is judged; zero = wherever no fault is
 	FloorShare  float64         // of the baseline's rate, that the rate outside all windows must reach
 	MayFail     []string        // codes that outcomes may have; nil = any
+	MayHurry    []string        // the same, beyond those, of calls in a hurry
 }
 
 // Window is a span of the run.
@@ -209,7 +210,8 @@ func (s *settlement) answer(id string, c *callStory, r Record) {
 	if r.Code == wrongAnswer || r.Code == noCode {
 		s.violation("I5", "call %s ended in %s", id, r.Code)
 	}
-	if s.rules.MayFail != nil && !slices.Contains(s.rules.MayFail, r.Code) {
+	inHurry := c.sent[0].Code == hurried && slices.Contains(s.rules.MayHurry, r.Code)
+	if s.rules.MayFail != nil && !slices.Contains(s.rules.MayFail, r.Code) && !inHurry {
 		s.violation("code", "call %s ended in %s, which this fault does not explain", id, r.Code)
 	}
 	switch r.Ran {

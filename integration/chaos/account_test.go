@@ -134,6 +134,9 @@ func TestSettle_findsPlantedBugs(t *testing.T) {
 		}},
 		{"more unknown than were in flight", "unknown: 1", func(_ *Evidence, r *Rules) { r.MaxUnknown = 0 }},
 		{"an error that nothing explains", "code: call c-30", func(_ *Evidence, r *Rules) { r.MayFail = []string{"worker_lost"} }},
+		{"what only a hurry explains", "code: call c-30", func(_ *Evidence, r *Rules) {
+			r.MayFail, r.MayHurry = []string{"worker_lost"}, []string{"queue_full"}
+		}},
 		{"a system that is dead after the fault", "rate: ", func(e *Evidence, r *Rules) {
 			c := e.Clients["c"]
 			for i := range c {
@@ -184,6 +187,17 @@ func TestSettle_heldLink(t *testing.T) {
 	w[at(w, Received, "c-10")].Attempt = 2
 	if a := Settle(e, rules); !slices.ContainsFunc(a.Violations, func(v string) bool { return strings.HasPrefix(v, "I6: call c-10") }) {
 		t.Errorf("not found; the checker says %q", a.Violations)
+	}
+}
+
+// A call in a hurry may end in what the others may not.
+func TestSettle_hurriedCall(t *testing.T) {
+	e, rules := flawless()
+	rules.MayFail, rules.MayHurry = []string{"worker_lost"}, []string{"queue_full"}
+	c := e.Clients["c"]
+	c[at(c, Sent, "c-30")].Code = hurried
+	if a := Settle(e, rules); len(a.Violations) > 0 {
+		t.Errorf("%q", a.Violations)
 	}
 }
 

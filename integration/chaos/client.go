@@ -158,10 +158,14 @@ func (k *caller) next() bool {
 	if method == "poison" {
 		args = args[:1]
 	}
-	k.journal.Write(Record{Event: Sent, ID: id, Method: method})
+	sent := Record{Event: Sent, ID: id, Method: method}
+	if rand.IntN(100) < k.load.Hurry {
+		sent.Code = hurried
+	}
+	k.journal.Write(sent)
 	ctx, cancel := context.WithTimeout(context.Background(), k.load.Timeout)
 	defer cancel()
-	if rand.IntN(100) < k.load.Hurry {
+	if sent.Code == hurried {
 		haste := rand.N(2*time.Duration(k.load.HoldMost)*time.Millisecond + time.Millisecond)
 		if n%3 == 0 {
 			time.AfterFunc(haste, cancel)

@@ -33,7 +33,7 @@ type Record struct {
 	At      time.Time // wall clock: all processes are on one host
 	ID      string    // of the call, for ever
 	Method  string    // Sent
-	Code    string    // Answered: "ok", or the code of the error
+	Code    string    // Answered: "ok", or the code of the error; Sent: hurried, or nothing
 	Ran     string    // Answered with an error: no, maybe or yes
 	Hash    string    // Answered with "ok", Done: of the result
 	Attempt int       // Answered with "ok", Received, Done; 0 for the answer of several attempts, a stream
@@ -51,6 +51,9 @@ const (
 	wrongAnswer = "wrong_answer" // the result of another call
 	noCode      = "no_code"      // an error that is not a *clientsdk.Error
 )
+
+// hurried marks a call that has too little time, or is cancelled.
+const hurried = "hurried"
 
 // Journal appends records to a file of one process. Each record is one write
 // to a file opened with O_APPEND, which survives the end of the process by any
