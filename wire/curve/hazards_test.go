@@ -78,7 +78,7 @@ func TestA3_2_flagsLiveInTheBox(t *testing.T) {
 		}
 	}
 	key := &s.Opener.(*opener).key
-	box := key.seal(nil, []byte{4, 'x'}, shortNonce(prefixMessageClient, 100))
+	box := key.seal(nil, []byte{4, 'x'}, 100)
 	frame := append(appendNonce([]byte(nameMessage), 100), box...)
 	if _, _, err := s.Opener.Open(nil, 0, frame); !errors.Is(err, errInnerFlags) {
 		t.Errorf("unknown flag in the box: %v", err)

@@ -35,13 +35,12 @@ var (
 
 // sealer is the sending half of a connection's record layer.
 type sealer struct {
-	key    sharedKey
-	prefix string
-	sent   sent
+	key  recordKey
+	sent sent
 }
 
 func newSealer(key *sharedKey, prefix string, s sent) *sealer {
-	return &sealer{key: *key, prefix: prefix, sent: s}
+	return &sealer{key: newRecordKey(key, prefix), sent: s}
 }
 
 // Overhead is the most bytes that Seal adds to a body.
@@ -64,7 +63,7 @@ func (s *sealer) Seal(dst []byte, flags zmtp.FrameFlags, plain []byte) ([]byte, 
 	dst = zmtp.AppendFrameHeader(dst, 0, messageHead+boxOverhead+len(plain))
 	dst = append(dst, nameMessage...)
 	dst = appendNonce(dst, n)
-	return s.key.seal(dst, plain, shortNonce(s.prefix, n)), nil
+	return s.key.seal(dst, plain, n), nil
 }
 
 // Wipe forgets the key. The sealer is not used after it.
@@ -72,14 +71,13 @@ func (s *sealer) Wipe() { clear(s.key[:]) }
 
 // opener is the receiving half of a connection's record layer.
 type opener struct {
-	key      sharedKey
-	prefix   string
+	key      recordKey
 	received received
 	broken   bool // a MESSAGE did not open: the peer is not, or no longer, who it was
 }
 
 func newOpener(key *sharedKey, prefix string, r received) *opener {
-	return &opener{key: *key, prefix: prefix, received: r}
+	return &opener{key: newRecordKey(key, prefix), received: r}
 }
 
 // Open appends the flags and body of one MESSAGE to dst[:0] and returns the
@@ -106,7 +104,7 @@ func (o *opener) open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.Fra
 		return 0, nil, errMessage
 	}
 	n := binary.BigEndian.Uint64(frame[len(nameMessage):])
-	plain, err := o.key.open(dst, frame[messageHead:], shortNonce(o.prefix, n))
+	plain, err := o.key.open(dst, frame[messageHead:], n)
 	if err != nil {
 		return 0, nil, err
 	}

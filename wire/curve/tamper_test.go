@@ -116,7 +116,7 @@ func TestOpener_failsForGood(t *testing.T) {
 	if _, _, err := open(t, s.Opener, bad); !errors.Is(err, errBox) {
 		t.Fatal(err)
 	}
-	if s.Opener.(*opener).key != (sharedKey{}) {
+	if s.Opener.(*opener).key != (recordKey{}) {
 		t.Error("the key is kept after a failure")
 	}
 	if _, _, err := open(t, s.Opener, good); !errors.Is(err, errBroken) {
