@@ -1,0 +1,77 @@
+package salsa
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	//lint:ignore SA1019 what is compared
+	"golang.org/x/crypto/salsa20/salsa"
+)
+
+// same fails the test if XORKeyStream is not that of x/crypto.
+func same(t *testing.T, src []byte, counter *[16]byte, key *[KeySize]byte) {
+	t.Helper()
+	want := make([]byte, len(src))
+	was := *counter
+	salsa.XORKeyStream(want, src, counter, key)
+	got := make([]byte, len(src)+1)
+	XORKeyStream(got[:len(src)], src, counter, key)
+	if !bytes.Equal(got[:len(src)], want) || got[len(src)] != 0 {
+		t.Fatalf("%d bytes from %x: the stream is another one, or exceeds them", len(src), *counter)
+	}
+	in := bytes.Clone(src)
+	XORKeyStream(in, in, counter, key)
+	if !bytes.Equal(in, want) {
+		t.Fatalf("%d bytes from %x: in place, the stream is another one", len(src), *counter)
+	}
+	if *counter != was {
+		t.Fatalf("%d bytes: the counter was changed", len(src))
+	}
+}
+
+func TestXORKeyStream_isThatOfXCrypto(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{7})
+	var key [KeySize]byte
+	var counter [16]byte
+	const group = groupSize
+	for _, size := range []int{0, 1, 63, 64, 65, 192, 193, 500, group - 1, group, group + 1, 2*group - 1, 2 * group, 5*group + 130, 64 << 10} {
+		for _, block := range []uint64{0, 1, 17, math.MaxUint32 - 5*wide - 3, math.MaxUint32 - 1, 1 << 32, math.MaxUint64 - 3} {
+			_, _ = random.Read(key[:])
+			_, _ = random.Read(counter[:8])
+			binary.LittleEndian.PutUint64(counter[8:], block)
+			src := make([]byte, size)
+			_, _ = random.Read(src)
+			same(t, src, &counter, &key)
+		}
+	}
+}
+
+func FuzzXORKeyStream(f *testing.F) {
+	f.Add([]byte("key"), []byte("nonce"), uint64(1), uint16(3000), byte(7))
+	f.Fuzz(func(t *testing.T, k, n []byte, block uint64, size uint16, fill byte) {
+		var key [KeySize]byte
+		var counter [16]byte
+		copy(key[:], k)
+		copy(counter[:8], n)
+		binary.LittleEndian.PutUint64(counter[8:], block)
+		same(t, bytes.Repeat([]byte{fill}, int(size)), &counter, &key)
+	})
+}
+
+func BenchmarkXORKeyStream(b *testing.B) {
+	for _, size := range []int{64, 128, 192, 256, 320, 512, 1000, 64 << 10} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			var key [KeySize]byte
+			var counter [16]byte
+			src := make([]byte, size)
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				XORKeyStream(src, src, &counter, &key)
+			}
+		})
+	}
+}
