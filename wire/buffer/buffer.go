@@ -13,17 +13,20 @@ import (
 // copy it.
 const Large = 16 << 10
 
-// Buffers are pooled by powers of two. Larger ones than the last are left to the
-// garbage collector.
+// Buffers are pooled by powers of two, and a 64th more: what is that large has a
+// header in front of it. Larger ones than the last are left to the garbage
+// collector.
 const (
 	minClass = 9  // 512 B
 	maxClass = 25 // 32 MiB: a message of the default limit and what is around it
 )
 
-var pools [maxClass - minClass + 1]sync.Pool // of *Buffer that hold 1<<class bytes at least
+func capacity(class int) int { return 1<<class + 1<<(class-6) }
 
-// Buffer is memory with owners. Its content is constant while there is more
-// than one.
+var pools [maxClass - minClass + 1]sync.Pool // of *Buffer that hold the capacity of their class at least
+
+// Buffer is memory with owners. What one of them has shown to another is constant
+// from then on.
 type Buffer struct {
 	Bytes  []byte
 	owners atomic.Int32
@@ -31,13 +34,16 @@ type Buffer struct {
 
 // Get returns an empty buffer with room for size bytes and one owner.
 func Get(size int) *Buffer {
-	class := max(bits.Len(uint(max(size, 1)-1)), minClass)
+	class := max(bits.Len(uint(max(size, 1)))-1, minClass)
+	if size > capacity(class) {
+		class++
+	}
 	if class > maxClass {
 		return Of(make([]byte, 0, size))
 	}
 	b, ok := pools[class-minClass].Get().(*Buffer)
 	if !ok {
-		b = &Buffer{Bytes: make([]byte, 0, 1<<class)}
+		b = &Buffer{Bytes: make([]byte, 0, capacity(class))}
 	}
 	b.owners.Store(1)
 	return b
@@ -56,6 +62,9 @@ func (b *Buffer) Hold() *Buffer {
 	return b
 }
 
+// Shared reports whether b has more than one owner.
+func (b *Buffer) Shared() bool { return b.owners.Load() > 1 }
+
 // Release takes an owner away. The content is lost with the last one. A nil
 // buffer has no owners to lose.
 func (b *Buffer) Release() {
@@ -69,6 +78,9 @@ func (b *Buffer) Release() {
 		panic("buffer: released by more owners than it had")
 	}
 	class := bits.Len(uint(cap(b.Bytes))) - 1
+	if class >= minClass && cap(b.Bytes) < capacity(class) {
+		class--
+	}
 	if class < minClass || class > maxClass {
 		return
 	}

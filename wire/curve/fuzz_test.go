@@ -64,7 +64,7 @@ func FuzzCommands(f *testing.F) {
 		if _, err := c.openReady(body); err == nil {
 			t.Error("READY")
 		}
-		if _, _, err := newOpener(&client.session, prefixMessageServer, 1).Open(nil, 0, body); err == nil {
+		if _, _, err := newOpener(&client.session, prefixMessageServer, 1).Open(0, bytes.Clone(body)); err == nil {
 			t.Error("MESSAGE")
 		}
 		refusal(body)
@@ -123,7 +123,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add([]byte{}, uint64(1<<64-1))
 	f.Fuzz(func(t *testing.T, plain []byte, n uint64) {
 		frame := client.session.seal(appendNonce([]byte(nameMessage), n), plain, shortNonce(prefixMessageClient, n))
-		_, body, err := newOpener(&server.session, prefixMessageClient, 2).Open(nil, 0, frame)
+		_, body, err := newOpener(&server.session, prefixMessageClient, 2).Open(0, frame)
 		legal := n > 2 && len(plain) > 0 && plain[0] <= innerMore|innerCommand
 		if (err == nil) != legal {
 			t.Errorf("nonce %d, flags and body %x: %v", n, plain, err)

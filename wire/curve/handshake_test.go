@@ -42,7 +42,7 @@ func carry(t *testing.T, sealer zmtp.Sealer, opener zmtp.Opener, flags zmtp.Fram
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, plain, err := opener.Open(nil, outer, frame)
+	got, plain, err := opener.Open(outer, frame)
 	if err != nil || got != flags || !bytes.Equal(plain, body) {
 		t.Fatalf("flags %v became %v, %d bytes became %d, error %v", flags, got, len(body), len(plain), err)
 	}

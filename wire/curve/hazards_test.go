@@ -41,7 +41,7 @@ func open(t testing.TB, o zmtp.Opener, wire []byte) (zmtp.FrameFlags, string, er
 	if err != nil {
 		return 0, "", err
 	}
-	flags, body, err := o.Open(nil, outer, frame)
+	flags, body, err := o.Open(outer, frame)
 	return flags, string(body), err
 }
 
@@ -80,7 +80,7 @@ func TestA3_2_flagsLiveInTheBox(t *testing.T) {
 	key := &s.Opener.(*opener).key
 	box := key.seal(nil, []byte{4, 'x'}, 100)
 	frame := append(appendNonce([]byte(nameMessage), 100), box...)
-	if _, _, err := s.Opener.Open(nil, 0, frame); !errors.Is(err, errInnerFlags) {
+	if _, _, err := s.Opener.Open(0, frame); !errors.Is(err, errInnerFlags) {
 		t.Errorf("unknown flag in the box: %v", err)
 	}
 }

@@ -80,11 +80,11 @@ func newOpener(key *sharedKey, prefix string, r received) *opener {
 	return &opener{key: newRecordKey(key, prefix), received: r}
 }
 
-// Open appends the flags and body of one MESSAGE to dst[:0] and returns the
-// body. Nonces that repeat or go back are refused: they are replays. After an
-// error the key is forgotten and nothing opens any more.
-func (o *opener) Open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {
-	flags, body, err := o.open(dst[:0], outer, frame)
+// Open opens one MESSAGE in place and returns its flags and body. Nonces that
+// repeat or go back are refused: they are replays. After an error the key is
+// forgotten and nothing opens any more.
+func (o *opener) Open(outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {
+	flags, body, err := o.open(outer, frame)
 	if err != nil {
 		o.broken = true
 		o.Wipe()
@@ -93,7 +93,7 @@ func (o *opener) Open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.Fra
 	return flags, body, nil
 }
 
-func (o *opener) open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {
+func (o *opener) open(outer zmtp.FrameFlags, frame []byte) (zmtp.FrameFlags, []byte, error) {
 	if o.broken {
 		return 0, nil, errBroken
 	}
@@ -104,7 +104,7 @@ func (o *opener) open(dst []byte, outer zmtp.FrameFlags, frame []byte) (zmtp.Fra
 		return 0, nil, errMessage
 	}
 	n := binary.BigEndian.Uint64(frame[len(nameMessage):])
-	plain, err := o.key.open(dst, frame[messageHead:], n)
+	plain, err := o.key.open(frame[messageHead:], n)
 	if err != nil {
 		return 0, nil, err
 	}

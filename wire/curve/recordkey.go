@@ -48,7 +48,8 @@ func (k *recordKey) seal(dst, plain []byte, short uint64) []byte {
 	s := k.stream(short)
 	mac := poly1305.New(s.macKey())
 	for len(plain) > 0 {
-		n := s.xor(sealed, plain)
+		n := s.piece(len(plain))
+		s.xor(sealed, plain[:n])
 		_, _ = mac.Write(sealed[:n]) // never fails
 		plain, sealed = plain[n:], sealed[n:]
 	}
@@ -56,27 +57,26 @@ func (k *recordKey) seal(dst, plain []byte, short uint64) []byte {
 	return dst
 }
 
-// open appends what is in the box to dst, which must not overlap it. What it has
-// written behind dst when the box proves to be forged, it wipes.
-func (k *recordKey) open(dst, box []byte, short uint64) ([]byte, error) {
+// open opens a box in place and returns what is in it. A forged one is left
+// empty.
+func (k *recordKey) open(box []byte, short uint64) ([]byte, error) {
 	if len(box) < boxOverhead {
 		return nil, errBox
 	}
-	at := len(dst)
-	dst = extend(dst, len(box)-boxOverhead)
-	tag, sealed, plain := box[:boxOverhead], box[boxOverhead:], dst[at:]
+	tag, plain := box[:boxOverhead], box[boxOverhead:]
 	s := k.stream(short)
 	mac := poly1305.New(s.macKey())
-	for len(sealed) > 0 {
-		n := s.xor(plain, sealed)
-		_, _ = mac.Write(sealed[:n]) // never fails
-		sealed, plain = sealed[n:], plain[n:]
+	for rest := plain; len(rest) > 0; {
+		piece := rest[:s.piece(len(rest))]
+		_, _ = mac.Write(piece) // never fails
+		s.xor(piece, piece)
+		rest = rest[len(piece):]
 	}
 	if !mac.Verify(tag) {
-		clear(dst[at:])
+		clear(plain)
 		return nil, errBox
 	}
-	return dst, nil
+	return plain, nil
 }
 
 // boxStream is the keystream of one box.
@@ -97,9 +97,17 @@ func (k *recordKey) stream(short uint64) (s boxStream) {
 // macKey is the one-time key of Poly1305.
 func (s *boxStream) macKey() *[keySize]byte { return (*[keySize]byte)(s.first[:]) }
 
-// xor puts src, XORed with what follows in the keystream, into dst, and returns how
-// many bytes it has done: all of src, or a piece.
-func (s *boxStream) xor(dst, src []byte) (n int) {
+// piece returns how many of the next n bytes are done at once.
+func (s *boxStream) piece(n int) int {
+	if s.block == 0 {
+		return min(n, streamBlock-streamStart+boxPiece)
+	}
+	return min(n, boxPiece)
+}
+
+// xor puts src, a piece, XORed with what follows in the keystream, into dst.
+func (s *boxStream) xor(dst, src []byte) {
+	n := 0
 	if s.block == 0 {
 		s.block = 1
 		n = min(len(src), streamBlock-streamStart)
@@ -107,11 +115,9 @@ func (s *boxStream) xor(dst, src []byte) (n int) {
 			dst[i] = src[i] ^ s.first[streamStart+i]
 		}
 	}
-	src = src[n:min(n+boxPiece, len(src))]
 	binary.LittleEndian.PutUint64(s.counter[8:], s.block)
-	salsa.XORKeyStream(dst[n:], src, &s.counter, (*[keySize]byte)(s.key))
+	salsa.XORKeyStream(dst[n:], src[n:], &s.counter, (*[keySize]byte)(s.key))
 	s.block += boxPiece / streamBlock
-	return n + len(src)
 }
 
 // extend returns b with n more bytes, whose content is anything.

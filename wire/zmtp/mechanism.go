@@ -59,9 +59,9 @@ type Sealer interface {
 
 // Opener is the reverse of a Sealer, owned by a link's read loop.
 type Opener interface {
-	// Open returns the flags and body of one frame as it came. The body may
-	// alias frame, or be appended to dst[:0]. An error is final.
-	Open(dst []byte, outer FrameFlags, frame []byte) (FrameFlags, []byte, error)
+	// Open returns the flags and body of one frame as it came. It opens it in
+	// place: the body is the end of frame. An error is final.
+	Open(outer FrameFlags, frame []byte) (FrameFlags, []byte, error)
 }
 
 // wipe lets the record layer forget its keys, if it has any.

@@ -12,10 +12,10 @@ type Message struct {
 	body []byte // all frames concatenated
 	ends []int  // the end of each frame in body
 
-	// Where body lies, unless it is one frame in the reader's buffer.
+	// Where body lies, unless it is one small frame in the reader's buffer.
 	own   []byte         // a small message of several frames; pooled
-	large *buffer.Buffer // a large one, or a large frame that was opened into it
-	usual int            // bytes of the last large one: the next may be as long
+	large *buffer.Buffer // a large one; it may be the reader's buffer
+	usual int            // bytes of the last one that was gathered: the next may be as long
 }
 
 // Share returns the memory that Bytes lies in with another owner, who keeps the
@@ -42,26 +42,44 @@ func (m *Message) Frame(i int) []byte {
 	return m.body[start:m.ends[i]:m.ends[i]]
 }
 
-// add appends a frame and reports whether the message is complete. A message
-// of one frame, the common case, is not copied. memory is what the body lies in,
-// if that is not the reader's buffer; it is given away.
-func (m *Message) add(flags FrameFlags, body []byte, memory *buffer.Buffer, l *Limits) (complete bool, err error) {
+// add appends a frame, which rd has parsed last, and reports whether the message is
+// complete. A message of one frame, the common case, is not copied, nor is one
+// with a large last frame behind small ones.
+func (m *Message) add(flags FrameFlags, body []byte, rd *reader, l *Limits) (complete bool, err error) {
+	last := flags&FlagMore == 0
 	switch {
 	case len(m.body)+len(body) > l.MaxMessage:
-		err = fmt.Errorf("%w of %d bytes", ErrTooLarge, l.MaxMessage)
+		return false, fmt.Errorf("%w of %d bytes", ErrTooLarge, l.MaxMessage)
 	case len(m.ends) == l.MaxFrames:
-		err = fmt.Errorf("%w of %d frames", ErrTooLarge, l.MaxFrames)
-	case len(m.ends) == 0 && flags&FlagMore == 0:
-		m.body, m.large, memory = body, memory, nil
+		return false, fmt.Errorf("%w of %d frames", ErrTooLarge, l.MaxFrames)
+	case last && len(m.ends) == 0:
+		m.body = body
+		if len(body) >= buffer.Large && rd.holds(body) {
+			m.large = rd.memory.Hold()
+		}
+	case last && m.join(body, rd):
 	default:
 		m.gather(body)
 	}
-	memory.Release()
-	if err != nil {
-		return false, err
-	}
 	m.ends = append(m.ends, len(m.body))
-	return flags&FlagMore == 0, nil
+	return last, nil
+}
+
+// join moves the small frames that came first up to the large one, body, instead
+// of copying that behind them: over its header and theirs, or over the front that
+// makeRoom has left. What lies there is of this message or of nobody.
+func (m *Message) join(body []byte, rd *reader) bool {
+	if len(body) < buffer.Large || len(m.body) > maxFront || !rd.holds(body) {
+		return false
+	}
+	start := rd.r - len(body) - len(m.body)
+	if start < 0 {
+		return false
+	}
+	copy(rd.buf[start:], m.body)
+	m.body = rd.buf[start:rd.r:rd.r]
+	m.large = rd.memory.Hold()
+	return true
 }
 
 // gather copies a frame behind those before it. Memory at most doubles, so it

@@ -90,7 +90,7 @@ func (nullRecord) Seal(dst []byte, flags FrameFlags, plain []byte) ([]byte, erro
 	return append(AppendFrameHeader(dst, flags, len(body)), body...), nil
 }
 
-func (nullRecord) Open(_ []byte, outer FrameFlags, frame []byte) (FrameFlags, []byte, error) {
+func (nullRecord) Open(outer FrameFlags, frame []byte) (FrameFlags, []byte, error) {
 	return outer, frame, nil
 }
 

@@ -16,13 +16,14 @@ const smallRead = 512
 
 // reader holds the bytes that came and were not parsed yet, in the link's own
 // small array while the link is quiet and in a pooled buffer while it is busy.
+// Frames are opened where they lie, and a large message stays there: who keeps it
+// shares the buffer, and the reader goes on in another one.
 type reader struct {
-	small [smallRead]byte
-	buf   []byte // small[:] or a larger buffer
-	r, w  int    // unparsed bytes are buf[r:w]
-
-	smallPlain [smallRead]byte
-	plain      []byte // where the opener may put a larger body; pooled
+	small  [smallRead]byte
+	buf    []byte         // small[:], or all of memory
+	memory *buffer.Buffer // nil: small is used
+	r, w   int            // unparsed bytes are buf[r:w]
+	usual  int            // what the last large frame took: the next one may be as long
 
 	message Message // the message in progress; its large memory is left to the garbage collector if the link ends
 }
@@ -45,22 +46,29 @@ func (rd *reader) next(maxBody uint64) (flags FrameFlags, body []byte, need int,
 		return 0, nil, need, nil
 	}
 	rd.r += need
+	if need >= buffer.Large {
+		rd.usual = need
+	}
 	return flags, b[head:need:need], 0, nil
 }
 
 // fill reads at least one byte from src. need is what the frame in progress
-// takes from r on; the buffer grows towards it only as fast as bytes come, so
-// that a length which is announced but not sent costs nothing.
+// takes from r on; the buffer grows towards it only as fast as bytes come, or to
+// what came before, so that a length which is announced but not sent costs nothing.
 func (rd *reader) fill(src io.Reader, need int) error {
 	switch {
 	case rd.r == rd.w && (rd.w <= smallRead/2 || wasteful(len(rd.buf), rd.w)):
 		rd.release() // what came last was small: the link is quiet
-	case rd.w == len(rd.buf), rd.r > 0 && rd.r+need > len(rd.buf):
+	case rd.memory != nil && rd.memory.Shared(), rd.w == len(rd.buf), rd.r > 0 && rd.r+need > len(rd.buf):
 		rd.makeRoom(need)
 	case rd.r == rd.w:
 		rd.r, rd.w = 0, 0
 	}
-	n, err := src.Read(rd.buf[rd.w:])
+	room := rd.buf[rd.w:]
+	if need >= buffer.Large { // what follows would have to be moved when this frame is kept
+		room = room[:min(rd.r+need-rd.w, len(room))]
+	}
+	n, err := src.Read(room)
 	rd.w += n
 	if n > 0 {
 		return nil
@@ -68,30 +76,49 @@ func (rd *reader) fill(src io.Reader, need int) error {
 	return err
 }
 
-// makeRoom moves the unparsed bytes to the front, and into a larger buffer
-// when they, or small ones before them, have filled the present one.
+// makeRoom moves the unparsed bytes to the front: of another buffer if somebody
+// has kept a message in this one, and of a larger one if they, or small ones before
+// them, have filled it.
 func (rd *reader) makeRoom(need int) {
-	old, have := rd.buf, rd.w-rd.r
-	switch {
-	case rd.w == smallRead && len(old) == smallRead: // the peer has more to say
-		b := getBuffer()
-		rd.buf = b[:cap(b)]
-	case have == len(old):
-		rd.buf = make([]byte, min(2*len(old), need))
+	old, memory, have := rd.buf, rd.memory, rd.w-rd.r
+	size := min(need, max(len(old), rd.usual))
+	if have == len(old) {
+		size = min(need, max(2*len(old), rd.usual))
 	}
-	copy(rd.buf, old[rd.r:rd.w])
-	rd.r, rd.w = 0, have
-	if len(rd.buf) != len(old) {
-		putBuffer(old)
+	front := 0
+	if n := len(rd.message.body); n <= maxFront && need >= buffer.Large {
+		front = n // see Message.join
+	}
+	switch {
+	case memory == nil && rd.w < smallRead, memory != nil && !memory.Shared() && size <= len(old):
+		if front+size > len(old) {
+			front = 0
+		}
+	default:
+		rd.memory = buffer.Get(max(front+size, bufferSize))
+		rd.buf = rd.memory.Bytes[:cap(rd.memory.Bytes)]
+	}
+	copy(rd.buf[front:], old[rd.r:rd.w])
+	rd.r, rd.w = front, front+have
+	if rd.memory != memory {
+		memory.Release()
 	}
 }
 
-// release gives the pooled buffers back; the unparsed bytes are lost.
+// maxFront bounds the room that is left in front of a large frame.
+const maxFront = 1 << 10
+
+// release gives the buffer back; the unparsed bytes are lost.
 func (rd *reader) release() {
-	putBuffer(rd.buf) // which leaves small alone
-	putBuffer(rd.plain)
+	rd.memory.Release()
 	rd.message.release()
-	rd.buf, rd.plain, rd.r, rd.w = rd.small[:], nil, 0, 0
+	rd.buf, rd.memory, rd.r, rd.w = rd.small[:], nil, 0, 0
+}
+
+// holds reports whether body is the end of what was parsed last in memory that can
+// be shared.
+func (rd *reader) holds(body []byte) bool {
+	return rd.memory != nil && len(body) > 0 && len(body) <= rd.r && &body[0] == &rd.buf[rd.r-len(body)]
 }
 
 // unfinished reports whether a frame or a message is in progress.
@@ -140,31 +167,18 @@ func (l *Link) setPartial(unfinished bool) {
 // open opens one frame and passes on the message that it completes.
 func (l *Link) open(outer FrameFlags, frame []byte, handle func(*Message) error) error {
 	rd := &l.reader
-	plain := rd.smallPlain[:0]
-	var memory *buffer.Buffer
-	if _, bare := l.security.Opener.(nullRecord); bare {
-		plain = nil
-	} else if len(frame) >= buffer.Large {
-		memory = buffer.Get(len(frame))
-		plain = memory.Bytes
-	} else if len(frame) > smallRead {
-		rd.plain = fit(rd.plain, len(frame))
-		plain = rd.plain
-	}
-	flags, body, err := l.security.Opener.Open(plain, outer, frame)
+	flags, body, err := l.security.Opener.Open(outer, frame)
 	if err != nil {
-		memory.Release()
 		return err
 	}
 	m := &rd.message
 	if flags&FlagCommand != 0 {
-		defer memory.Release()
 		if len(m.ends) == 0 {
 			l.partial.Store(0)
 		}
 		return l.command(body)
 	}
-	complete, err := m.add(flags, body, memory, &l.limits)
+	complete, err := m.add(flags, body, rd, &l.limits)
 	if err != nil || !complete {
 		return err
 	}

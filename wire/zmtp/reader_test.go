@@ -182,8 +182,8 @@ func TestReader_keepsNoBufferWhileQuiet(t *testing.T) {
 	router.Close(nil)
 	<-ended
 	rd := &router.reader
-	if len(rd.buf) != smallRead || rd.plain != nil || cap(rd.message.own) > smallRead {
-		t.Errorf("the quiet link keeps %d, %d and %d bytes", len(rd.buf), cap(rd.plain), cap(rd.message.own))
+	if len(rd.buf) != smallRead || rd.memory != nil || cap(rd.message.own) > smallRead {
+		t.Errorf("the quiet link keeps %d and %d bytes", len(rd.buf), cap(rd.message.own))
 	}
 }
 

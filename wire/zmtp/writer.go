@@ -193,26 +193,25 @@ func (l *Link) writeCut(plain []byte) (err error) {
 }
 
 // writeShared is writeCut for a body in memory of others, which has no room for
-// scratch. Under NULL its bytes go to the kernel from where they are.
-func (l *Link) writeShared(body []byte) error {
+// scratch. Under NULL it is one frame, whose bytes go to the kernel from where they
+// are, and at the peer stay where they come.
+func (l *Link) writeShared(body []byte) (err error) {
 	w := &l.writer
+	if _, bare := l.security.Sealer.(nullRecord); bare {
+		w.out = AppendFrameHeader(w.out, 0, len(body))
+		return l.flush(body)
+	}
 	size := max(batchSize, (len(body)+maxCuts-2)/(maxCuts-1)) // one frame is in front
 	for flags := FlagMore; flags != 0; {
 		piece := body[:min(size, len(body))]
 		if body = body[len(piece):]; len(body) == 0 {
 			flags = 0
 		}
-		var err error
-		if _, bare := l.security.Sealer.(nullRecord); bare {
-			w.out = AppendFrameHeader(w.out, flags, len(piece))
-			err = l.flush(piece)
-		} else {
-			w.piece = append(append(fit(w.piece, 1+len(piece)), 0), piece...)
-			if w.out, err = l.security.Sealer.Seal(w.out, flags, w.piece); err == nil {
-				err = l.flush(nil)
-			}
+		w.piece = append(append(fit(w.piece, 1+len(piece)), 0), piece...)
+		if w.out, err = l.security.Sealer.Seal(w.out, flags, w.piece); err != nil {
+			return err
 		}
-		if err != nil {
+		if err = l.flush(nil); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,154 @@
+package zmtp
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/servicetools/servicetools/wire/buffer"
+)
+
+// turned is a record layer that hides frames by turning their bits, and opens them
+// in place behind a head of its own, as CURVE does.
+type turned struct{ nullRecord }
+
+const turnedHead = 40
+
+func (turned) Open(outer FrameFlags, frame []byte) (FrameFlags, []byte, error) {
+	body := frame[turnedHead:]
+	for i := range body {
+		body[i] ^= 0xff
+	}
+	return outer, body, nil
+}
+
+// hide returns the wire form of what turned opens.
+func hide(bodies [][]byte) (b []byte) {
+	for i, body := range bodies {
+		flags := FlagMore
+		if i == len(bodies)-1 {
+			flags = 0
+		}
+		b = append(AppendFrameHeader(b, flags, turnedHead+len(body)), make([]byte, turnedHead)...)
+		for _, c := range body {
+			b = append(b, ^c)
+		}
+	}
+	return b
+}
+
+// kept is a message that somebody keeps.
+type kept struct {
+	content buffer.Content
+	want    []byte
+	until   int // the number of the message at which it is let go
+}
+
+// Messages that are kept stay as they were, whatever comes behind them and
+// however it is cut, and those that are not kept cost no copy of a large frame.
+func TestReader_keptMessagesStay(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, seed))
+			var stream []byte
+			var want [][]byte
+			hidden := seed%2 == 1
+			for range 150 {
+				bodies := someFrames(random)
+				if hidden {
+					stream = append(stream, hide(bodies)...)
+				} else {
+					for i, body := range bodies {
+						flags := FlagMore
+						if i == len(bodies)-1 {
+							flags = 0
+						}
+						stream = append(AppendFrameHeader(stream, flags, len(body)), body...)
+					}
+				}
+				want = append(want, bytes.Join(bodies, nil))
+			}
+			security := Security{Sealer: nullRecord{}, Opener: nullRecord{}}
+			if hidden {
+				security.Opener = turned{}
+			}
+			src := atMost{bytes.NewReader(stream), func() int { return 1 + random.IntN(1<<random.IntN(19)) }}
+			l := newLink(readConn{Reader: src}, security, Limits{MaxMessage: 4 << 20}.withDefaults())
+			var all []kept
+			n := 0
+			err := l.Run(func(m *Message) error {
+				if !bytes.Equal(m.Bytes(), want[n]) {
+					return fmt.Errorf("message %d came changed", n)
+				}
+				memory := m.Share()
+				defer memory.Release()
+				if at := random.IntN(100); random.IntN(2) == 0 && len(m.Bytes()) > at { // as an envelope's body
+					all = append(all, kept{buffer.Keep(m.Bytes()[at:], memory), want[n][at:], n + random.IntN(10)})
+				}
+				n++
+				rest := all[:0]
+				for _, k := range all {
+					if !bytes.Equal(k.content.Bytes, k.want) {
+						return fmt.Errorf("a message was changed while it was kept, at message %d", n)
+					}
+					if k.until > n {
+						rest = append(rest, k)
+						continue
+					}
+					k.content.Release()
+				}
+				all = rest
+				return nil
+			})
+			if err != io.EOF || n != len(want) {
+				t.Errorf("%d messages of %d: %v", n, len(want), err)
+			}
+		})
+	}
+}
+
+// someFrames is one message: small, large, large behind small ones, or in pieces.
+func someFrames(random *rand.Rand) [][]byte {
+	some := func(most int) []byte {
+		b := make([]byte, random.IntN(most))
+		for i := 0; i < len(b); i += 1 + random.IntN(40) {
+			b[i] = byte(random.Uint32())
+		}
+		return b
+	}
+	switch random.IntN(6) {
+	case 0:
+		return [][]byte{some(400)}
+	case 1:
+		return [][]byte{some(200 << 10)}
+	case 2:
+		return [][]byte{some(100), some(70 << 10)}
+	case 3:
+		return [][]byte{some(100), some(2000), some(70 << 10)}
+	case 4:
+		return [][]byte{some(100), some(70 << 10), some(70 << 10), some(300 << 10)}
+	}
+	return [][]byte{some(100), some(400), some(100)}
+}
+
+// A large frame behind a small one stays where it was read.
+func TestReader_largeFrameIsNotCopied(t *testing.T) {
+	head, body := []byte("head"), bytes.Repeat([]byte("body"), buffer.Large)
+	stream := bytes.Repeat(append(append(AppendFrameHeader(nil, FlagMore, len(head)), head...),
+		append(AppendFrameHeader(nil, 0, len(body)), body...)...), 4)
+	l := newLink(readConn{Reader: bytes.NewReader(stream)}, Security{Sealer: nullRecord{}, Opener: nullRecord{}}, Limits{}.withDefaults())
+	n := 0
+	err := l.Run(func(m *Message) error {
+		n++
+		if n > 1 && m.large != l.reader.memory { // before that the buffer grew
+			t.Errorf("message %d is not in the reader's buffer", n)
+		}
+		return nil
+	})
+	if err != io.EOF || n != 4 {
+		t.Errorf("%d messages: %v", n, err)
+	}
+}
