@@ -37,9 +37,9 @@ func TestXORKeyStream_isThatOfXCrypto(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{7})
 	var key [KeySize]byte
 	var counter [16]byte
-	const group = groupSize
-	for _, size := range []int{0, 1, 63, 64, 65, 192, 193, 500, group - 1, group, group + 1, 2*group - 1, 2 * group, 5*group + 130, 64 << 10} {
-		for _, block := range []uint64{0, 1, 17, math.MaxUint32 - 5*wide - 3, math.MaxUint32 - 1, 1 << 32, math.MaxUint64 - 3} {
+	group := bits512.size()
+	for _, size := range []int{0, 1, 63, 64, 65, 192, 193, 500, 511, 512, 513, 700, group - 1, group, group + 1, 2*group - 1, 2 * group, 5*group + 130, 64 << 10} {
+		for _, block := range []uint64{0, 1, 17, math.MaxUint32 - 83, math.MaxUint32 - 1, 1 << 32, math.MaxUint64 - 3} {
 			_, _ = random.Read(key[:])
 			_, _ = random.Read(counter[:8])
 			binary.LittleEndian.PutUint64(counter[8:], block)

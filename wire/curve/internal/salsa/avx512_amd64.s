@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// Salsa20 on 16 blocks at once: register Zi holds word i of the state of each.
+// Salsa20 on 16 blocks at once, with AVX-512: register Zi holds word i of the state of each.
 // All is additions, rotations and XORs of whole registers, and shuffles that are
 // the same for all data: the time depends on the length alone.
 
@@ -78,8 +78,8 @@ DATA lanes<>+0x38(SB)/4, $14
 DATA lanes<>+0x3c(SB)/4, $15
 GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
-// func xorGroups(dst, src *byte, groups int, s *state)
-TEXT ·xorGroups(SB), NOSPLIT, $0-32
+// func xorWide512(dst, src *byte, groups int, s *state)
+TEXT ·xorWide512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ groups+16(FP), CX
@@ -150,22 +150,4 @@ rounds:
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
 	VZEROALL
-	RET
-
-// func cpuid(leaf, part uint32) (a, b, c, d uint32)
-TEXT ·cpuid(SB), NOSPLIT, $0-24
-	MOVL leaf+0(FP), AX
-	MOVL part+4(FP), CX
-	CPUID
-	MOVL AX, a+8(FP)
-	MOVL BX, b+12(FP)
-	MOVL CX, c+16(FP)
-	MOVL DX, d+20(FP)
-	RET
-
-// func xgetbv() uint32
-TEXT ·xgetbv(SB), NOSPLIT, $0-4
-	MOVL $0, CX
-	XGETBV
-	MOVL AX, ret+0(FP)
 	RET
