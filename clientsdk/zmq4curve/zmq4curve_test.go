@@ -360,6 +360,49 @@ func TestRedial(t *testing.T) {
 	}
 }
 
+// What ended a connection is told, whichever side of the bridge saw it first.
+func TestRecv_tellsWhyTheConnectionEnded(t *testing.T) {
+	serverKey := curve.GenerateKey()
+	r := startRouter(t, serverKey, admitAll)
+	endpoint := scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public(), MaxMessage: 100_000}) + r.addr
+	for _, test := range []struct {
+		name string
+		end  func(s zmq4.Socket)
+		want func(error) bool
+	}{
+		{"a message is too large", func(s zmq4.Socket) { _ = s.Send(zmq4.NewMsg(make([]byte, 100_001))) },
+			func(err error) bool { return errors.Is(err, zmtp.ErrTooLarge) }},
+		{"the server goes while its answers are not read and others are sent", func(s zmq4.Socket) {
+			for range 64 { // more than the window in all
+				_ = s.Send(zmq4.NewMsg(make([]byte, 64<<10)))
+			}
+			r.hangUp()
+			for range 10 {
+				_ = s.Send(zmq4.NewMsgString("x"))
+				time.Sleep(time.Millisecond)
+			}
+		}, func(err error) bool { return strings.Contains(err.Error(), "the connection to the server ended") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for range 20 {
+				s := newSocket(t, zmq4.Dealer)
+				if err := s.Dial(endpoint); err != nil {
+					t.Fatal(err)
+				}
+				test.end(s)
+				var err error
+				for err == nil {
+					_, err = s.Recv()
+				}
+				if !test.want(err) {
+					t.Fatalf("error %v", err)
+				}
+				s.Close()
+			}
+		})
+	}
+}
+
 func TestClose_leavesNoGoroutine(t *testing.T) {
 	serverKey := curve.GenerateKey()
 	r := startRouter(t, serverKey, admitAll)
