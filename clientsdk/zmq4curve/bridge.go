@@ -19,10 +19,13 @@ import (
 type conn struct {
 	net.Conn          // zmq4's end of the pipe
 	server   net.Conn // for the addresses only
-	stop     func() bool
 
-	mu    sync.Mutex
-	cause error // why the bridge ended, for zmq4 to see; guarded by mu
+	left  <-chan struct{} // closed when zmq4 has closed its end
+	leave func()          // closes left
+
+	ended chan struct{} // closed when cause is known
+	once  sync.Once     // guards cause
+	cause error         // why the bridge ended, for zmq4 to see; static once ended is closed
 }
 
 // Read reports the end of the bridge by its cause.
@@ -39,7 +42,7 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // Close ends the bridge once the server has been sent what zmq4 wrote.
 func (c *conn) Close() error {
-	c.stop()
+	c.leave()
 	return c.Conn.Close()
 }
 
@@ -48,23 +51,27 @@ func (c *conn) RemoteAddr() net.Addr { return c.server.RemoteAddr() }
 
 // end keeps the first cause.
 func (c *conn) end(cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause == nil {
+	c.once.Do(func() {
 		c.cause = cause
-	}
+		close(c.ended)
+	})
 }
 
+// explain waits for the cause: a link closes the pipe an instant before it returns why.
 func (c *conn) explain(err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause == nil {
+	select {
+	case <-c.ended:
+	case <-c.left:
+	}
+	select {
+	case <-c.ended:
+		return &endError{c.cause}
+	default:
 		return err
 	}
-	return &endError{c.cause}
 }
 
 // endError is the end of a bridge. It matches io.EOF too: by that alone zmq4
@@ -78,8 +85,9 @@ func (e *endError) Unwrap() []error { return []error{e.cause, io.EOF} }
 // when either side or ctx does; it closes both connections.
 func (t *curveTransport) bridge(ctx context.Context, server net.Conn) net.Conn {
 	outer, inner := net.Pipe()
-	c := &conn{Conn: outer, server: server}
-	c.stop = context.AfterFunc(ctx, func() { outer.Close() })
+	open, leave := context.WithCancel(ctx)
+	c := &conn{Conn: outer, server: server, left: open.Done(), leave: leave, ended: make(chan struct{})}
+	context.AfterFunc(open, func() { outer.Close() })
 	go func() {
 		defer server.Close()
 		defer inner.Close()
@@ -108,14 +116,19 @@ func (t *curveTransport) serve(ctx context.Context, c *conn, inner net.Conn) err
 	}
 	far := near.Subject().(*zmtp.Link)
 
+	lost := func(cause error) { c.end(fmt.Errorf("zmq4curve: the connection to the server ended: %w", cause)) }
 	ended := make(chan error, 1)
 	go func() {
 		err := relay(far, near)
-		c.end(fmt.Errorf("zmq4curve: the connection to the server ended: %w", err))
+		lost(err)
 		near.Finish()
 		ended <- err
 	}()
-	c.end(fmt.Errorf("zmq4curve: %w", relay(near, far)))
+	err = relay(near, far)
+	if cause := far.Cause(); cause != nil { // near could not pass on a message
+		lost(cause)
+	}
+	c.end(fmt.Errorf("zmq4curve: %w", err))
 	far.Finish()
 	return <-ended
 }

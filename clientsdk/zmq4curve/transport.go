@@ -8,6 +8,8 @@
 //
 // A failed handshake is Dial's error, and matches those of packages zmtp and curve.
 // When a connection ends the socket's next Recv fails; dial again to go on.
+// A libzmq server cuts a connection on which a frame takes longer than its
+// ZMQ_HEARTBEAT_TIMEOUT to arrive, whoever sends it: large ones need a long one.
 package zmq4curve
 
 import (

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -88,13 +89,16 @@ func (r *router) close() {
 
 func admitAll(curve.PublicKey, zmtp.Metadata) (any, error) { return nil, nil }
 
+// Libzmq cuts a connection on which no frame came to its end within
+// heartbeat_timeout of a PING, be one on its way or not: the timeout is longer
+// than the longest message takes on a machine with too much to do. (hazards A3.20)
 const pyServer = `
 import sys, zmq
 public, secret, kind = sys.argv[1:4]
 s = zmq.Context().socket(getattr(zmq, kind))
 s.curve_server = True
 s.curve_publickey, s.curve_secretkey = public.encode(), secret.encode()
-s.heartbeat_ivl, s.heartbeat_timeout = 100, 1000
+s.heartbeat_ivl, s.heartbeat_timeout = 100, 600_000
 print(s.bind_to_random_port('tcp://127.0.0.1'), flush=True)
 while True:
     s.send_multipart(s.recv_multipart())
@@ -181,6 +185,77 @@ func TestSockets(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// A message may be on its way for a while, and libzmq's PINGs come meanwhile.
+func TestSockets_slowPath(t *testing.T) {
+	key, serverKey := curve.GenerateKey(), curve.GenerateKey()
+	addr := startSlowPath(t, startPython(t, serverKey, "ROUTER"))
+	s := newSocket(t, zmq4.Dealer)
+	if err := s.Dial(scheme(t, Config{Key: key, ServerKey: serverKey.Public()}) + addr); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(s, make([]byte, 2*slowAfter)); err != nil {
+		t.Error(err)
+	}
+}
+
+const slowAfter = 1 << 20 // bytes that startSlowPath carries before it rests
+
+// startSlowPath carries one connection to addr. What the dialler sends rests
+// for a while in the middle.
+func startSlowPath(t *testing.T, addr string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		near, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer near.Close()
+		far, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer far.Close()
+		go func() {
+			defer near.Close()
+			_, _ = io.Copy(near, far)
+		}()
+		_, _ = io.CopyN(far, near, slowAfter)
+		time.Sleep(1500 * time.Millisecond)
+		_, _ = io.Copy(far, near)
+	}()
+	return listener.Addr().String()
+}
+
+// The bridge answers PINGs, and zmq4 does not see them.
+func TestSockets_pings(t *testing.T) {
+	serverKey := curve.GenerateKey()
+	r := startRouter(t, serverKey, admitAll)
+	s := newSocket(t, zmq4.Dealer)
+	if err := s.Dial(scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public()}) + r.addr); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if err := ask(s, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+		r.mu.Lock()
+		link := r.links[0]
+		r.mu.Unlock()
+		asked := time.Now()
+		link.Ping(time.Minute)
+		for deadline := asked.Add(20 * time.Second); !link.LastRead().After(asked); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("a PING is not answered")
+			}
 		}
 	}
 }
@@ -280,6 +355,49 @@ func TestRedial(t *testing.T) {
 				if _, err := s.Recv(); err == nil || !strings.Contains(err.Error(), "the connection to the server ended") {
 					t.Fatalf("the end of the server is reported as %v", err)
 				}
+			}
+		})
+	}
+}
+
+// What ended a connection is told, whichever side of the bridge saw it first.
+func TestRecv_tellsWhyTheConnectionEnded(t *testing.T) {
+	serverKey := curve.GenerateKey()
+	r := startRouter(t, serverKey, admitAll)
+	endpoint := scheme(t, Config{Key: curve.GenerateKey(), ServerKey: serverKey.Public(), MaxMessage: 100_000}) + r.addr
+	for _, test := range []struct {
+		name string
+		end  func(s zmq4.Socket)
+		want func(error) bool
+	}{
+		{"a message is too large", func(s zmq4.Socket) { _ = s.Send(zmq4.NewMsg(make([]byte, 100_001))) },
+			func(err error) bool { return errors.Is(err, zmtp.ErrTooLarge) }},
+		{"the server goes while its answers are not read and others are sent", func(s zmq4.Socket) {
+			for range 64 { // more than the window in all
+				_ = s.Send(zmq4.NewMsg(make([]byte, 64<<10)))
+			}
+			r.hangUp()
+			for range 10 {
+				_ = s.Send(zmq4.NewMsgString("x"))
+				time.Sleep(time.Millisecond)
+			}
+		}, func(err error) bool { return strings.Contains(err.Error(), "the connection to the server ended") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for range 20 {
+				s := newSocket(t, zmq4.Dealer)
+				if err := s.Dial(endpoint); err != nil {
+					t.Fatal(err)
+				}
+				test.end(s)
+				var err error
+				for err == nil {
+					_, err = s.Recv()
+				}
+				if !test.want(err) {
+					t.Fatalf("error %v", err)
+				}
+				s.Close()
 			}
 		})
 	}
