@@ -49,13 +49,16 @@ func (w *worker) run(life, force context.Context) {
 
 // live starts a process and returns how it ended.
 func (w *worker) live(life, force context.Context) Exit {
+	w.s.mu.Lock()
+	w.calls, w.memory, w.excused = 0, 0, false // before it can have any
+	w.s.mu.Unlock()
 	p, err := w.s.launch(w.spec)
 	if err != nil {
 		return Exit{At: time.Now(), Status: "did not start: " + err.Error()}
 	}
 	started := time.Now()
 	w.s.mu.Lock()
-	w.pid, w.started, w.calls, w.memory, w.excused = p.pid, started, 0, 0, false
+	w.pid, w.started = p.pid, started
 	w.enterLocked(Running, "pid", p.pid)
 	w.s.mu.Unlock()
 
