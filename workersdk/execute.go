@@ -66,31 +66,36 @@ func (w *Worker) invoke(c *call, result *buffer.Buffer) *message.Error {
 		ctx = c.open()
 		defer c.context.close()
 	}
-	var emit method.Emit
-	if c.stream {
-		emit = func(item []byte) error { return w.emit(ctx, c, item) }
+	var err error
+	if len(w.interceptors) == 0 {
+		err = c.call(ctx, result)
+	} else {
+		result.Bytes = append(result.Bytes, 0xc0) // nil, if an interceptor drops the method or its error
+		err = w.intercepted(ctx, c, func(ctx context.Context) error { return c.call(ctx, result) })
 	}
-	result.Bytes = append(result.Bytes, 0xc0) // nil, if an interceptor drops the method or its error
-	run := func(ctx context.Context) error {
-		value, err := c.method.Call(ctx, &c.body, emit, result.Bytes[:0], c.limit)
-		if err != nil {
-			value = append(value, 0xc0)
-		}
-		result.Bytes = value
-		return err
-	}
-	if err := w.intercepted(ctx, c, run); err != nil {
+	if err != nil {
 		return w.coded(ctx, c, err)
 	}
 	return nil
 }
 
+// call runs the method and puts its value in result: nil, if it has none.
+func (c *call) call(ctx context.Context, result *buffer.Buffer) error {
+	var emit method.Emit
+	if c.stream {
+		emit = func(item []byte) error { return c.worker.emit(ctx, c, item) }
+	}
+	value, err := c.method.Call(ctx, &c.body, emit, result.Bytes[:0], c.limit)
+	if err != nil {
+		value = append(value, 0xc0)
+	}
+	result.Bytes = value
+	return err
+}
+
 // intercepted runs the method behind all interceptors. A panic of one of them
 // is the call's.
 func (w *Worker) intercepted(ctx context.Context, c *call, run func(context.Context) error) (err error) {
-	if len(w.interceptors) == 0 {
-		return run(ctx)
-	}
 	defer func() {
 		if v := recover(); v != nil {
 			err = &method.PanicError{Value: v, Stack: debug.Stack()}

@@ -136,7 +136,7 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 			o.stream = c
 		}
 		if f.paused && c.cause == nil {
-			c.held = &o // goes behind the items, once the broker wants them
+			c.hold(o) // goes behind the items, once the broker wants them
 			w.ended++
 			if w.conn != nil {
 				w.conn.claim(c)
@@ -146,6 +146,10 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 	}
 	w.tellLocked(c, o)
 }
+
+// hold keeps o beside c. It is not part of finish, where it would be an allocation
+// for every call.
+func (c *call) hold(o outcome) { c.held = &o }
 
 // tellLocked ends c with its outcome.
 func (w *Worker) tellLocked(c *call, o outcome) {

@@ -36,8 +36,9 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %.1000v", e.Val
 
 // frame is the memory of one call, used again by the next.
 type frame struct {
-	in  []reflect.Value  // settable, in order
-	ctx *context.Context // in[0], if the method takes a context
+	in     []reflect.Value  // of Method.fn, in order
+	params []reflect.Value  // the end of in that is decoded; settable
+	ctx    *context.Context // in front of them, if the method takes a context
 
 	args, kwargs decoder
 	lease        lease
@@ -52,28 +53,28 @@ type lease struct {
 
 func (m *Method) newFrame() *frame {
 	f := &frame{}
+	if m.object.IsValid() {
+		f.in = append(f.in, m.object)
+	}
 	if m.takesContext {
 		f.ctx = new(context.Context)
 		f.in = append(f.in, reflect.ValueOf(f.ctx).Elem())
 	}
+	first := len(f.in)
 	for _, p := range m.params {
 		f.in = append(f.in, reflect.New(p.typ).Elem())
 	}
+	f.params = f.in[first:]
 	return f
-}
-
-// params returns the frame's parameters behind the context.
-func (f *frame) params() []reflect.Value {
-	if f.ctx != nil {
-		return f.in[1:]
-	}
-	return f.in
 }
 
 // release gives f back. The arguments belong to the method now.
 func (m *Method) release(f *frame) {
-	for _, v := range f.in {
+	for _, v := range f.params {
 		v.SetZero()
+	}
+	if f.ctx != nil {
+		*f.ctx = nil
 	}
 	f.args, f.kwargs, f.lease, f.result = decoder{}, decoder{}, lease{}, encoder{}
 	m.frames.Put(f)
@@ -174,11 +175,11 @@ func (m *Method) decode(f *frame, body []byte) *message.Error {
 	var err error
 	switch {
 	case m.fields != nil:
-		err = m.decodeStruct(f.params()[0], &f.args, n, &f.kwargs, pairs)
+		err = m.decodeStruct(f.params[0], &f.args, n, &f.kwargs, pairs)
 	case pairs > 0:
 		err = &mismatch{why: "it takes its arguments by position, not by name"}
 	default:
-		err = m.decodeList(f.params(), &f.args, n)
+		err = m.decodeList(f.params, &f.args, n)
 	}
 	if err != nil {
 		return message.Errorf(message.BadArgs, "%s: %v; its signature is %s", m.name, err, m.info.Signature)

@@ -18,7 +18,9 @@ type Method struct {
 	name   string // on the wire
 	goName string
 	info   message.Method
-	fn     reflect.Value
+	typ    reflect.Type  // without the receiver
+	fn     reflect.Value // what is called
+	object reflect.Value // the first argument of fn; invalid if that has no receiver
 
 	takesContext bool
 	variadic     bool
@@ -71,7 +73,7 @@ var contextType = reflect.TypeFor[context.Context]()
 // newMethod settles how fn is called, or says why it cannot be. owner is the
 // type whose method it is, nil for a plain function.
 func newMethod(name string, fn reflect.Value, owner reflect.Type, d described) (*Method, error) {
-	m := &Method{name: Snake(name), goName: name, fn: fn, variadic: fn.Type().IsVariadic()}
+	m := &Method{name: Snake(name), goName: name, typ: fn.Type(), fn: fn, variadic: fn.Type().IsVariadic()}
 	if err := m.setParams(d.params); err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func newMethod(name string, fn reflect.Value, owner reflect.Type, d described) (
 }
 
 func (m *Method) setParams(names []string) error {
-	t := m.fn.Type()
+	t := m.typ
 	first := 0
 	if t.NumIn() > 0 && t.In(0) == contextType {
 		m.takesContext = true
@@ -135,7 +137,7 @@ func structOf(t reflect.Type) *fields {
 }
 
 func (m *Method) setResults() error {
-	t := m.fn.Type()
+	t := m.typ
 	n := t.NumOut()
 	if n > 0 && t.Out(n-1) == errorType {
 		m.hasError = true
@@ -223,7 +225,7 @@ func (m *Method) signature(owner reflect.Type) string {
 		}
 	}
 	b.WriteString(")")
-	t := m.fn.Type()
+	t := m.typ
 	switch t.NumOut() {
 	case 0:
 	case 1:

@@ -91,6 +91,9 @@ func New(obj any, o Options) (*Table, error) {
 		}
 		m, err := newMethod(name, v.Method(i), v.Type(), source[name])
 		if err == nil {
+			// As a function of the object it is called without the allocation that
+			// reflect makes to find the code of a method value.
+			m.fn, m.object = v.Type().Method(i).Func, v
 			err = t.add(m)
 		}
 		if err != nil {
