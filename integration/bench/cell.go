@@ -19,19 +19,10 @@ type Cell struct {
 
 // Timing is how long a cell is measured, and how often.
 type Timing struct {
-	Warm    time.Duration // runs before the window, not counted
+	Warm    time.Duration // runs before the window, not counted, once the load is whole
 	Measure time.Duration
 	Repeats int
 }
-
-// of returns the timing of a cell: a deep queue takes a while to fill.
-func (t Timing) of(c Cell) Timing {
-	t.Warm += time.Duration(c.InFlight) * fillTime
-	return t
-}
-
-// fillTime is the time given to put one call in flight.
-const fillTime = 12 * time.Microsecond
 
 // The usual workers: enough slots for every call in flight, as the sockets of
 // the others have room for.

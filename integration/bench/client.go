@@ -52,12 +52,18 @@ func runClient(d driver, in io.Reader) error {
 	return nil
 }
 
-// runLoad drives a load through its window, whose ends it tells.
+// runLoad drives a load through its window, whose ends it tells. The window waits
+// until each slot has had an answer, however long that takes: before, a client that
+// fills a deep queue takes no answers, and just after it only those that have come
+// meanwhile.
 func runLoad(d driver, l *load, warm, measure time.Duration, tell func(Answer) error) (*Report, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- d.drive(l) }()
 	always := make(chan struct{})
 	close(always)
+	if err := waitOr(ended, 0, l.whole); err != nil {
+		return nil, err
+	}
 	if err := waitOr(ended, warm, always); err != nil {
 		return nil, err
 	}

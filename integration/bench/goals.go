@@ -10,9 +10,10 @@ type Goal struct {
 	Work   string // what is measured
 	Wanted string
 	// Found is what the run found, empty if it did not measure it; Spread is
-	// its ends over the rounds, and ByCPU the ratio by processor time.
-	Found, Spread, ByCPU string
-	Reached              bool
+	// its ends over the rounds, ByCPU the ratio by processor time, and ByBroker
+	// that by the broker's alone.
+	Found, Spread, ByCPU, ByBroker string
+	Reached                        bool
 }
 
 // ratioGoal is a goal on a ratio of two systems in one cell.
@@ -40,6 +41,22 @@ var ratioGoals = []ratioGoal{
 	{"NULL, 1 MB, 10 in flight", cellLarge, OursNull, LibzmqNull, rate, true, 1},
 }
 
+// scaleGoal is a goal on the rate of a cell with many workers or a deep queue,
+// set beside one with few and none.
+type scaleGoal struct{ work, cell, few, beside string }
+
+const fewWorkers = "2 workers, none queued"
+
+// Of 1,000 workers each has a connection, so that calls which travel together to
+// two go alone, with a system call at either end. The last goal is without that:
+// its few workers get their calls one by one, too.
+var scaleGoals = []scaleGoal{
+	{"CURVE, 2 workers, 100,000 queued", cellDeep, cellThousand, fewWorkers},
+	{"CURVE, 1,000 workers, none queued", cellWorkers, cellThousand, fewWorkers},
+	{"CURVE, 1,000 workers, 100,000 queued", cellDeepWorkers, cellThousand, fewWorkers},
+	{"CURVE, 1,000 workers of one slot, 100,000 queued", cellDeepSingles, cellFewSingle, "16 workers of one slot"},
+}
+
 // The other goals.
 const (
 	mostIdleBytes   = 16 << 10
@@ -55,8 +72,8 @@ func (d *Document) Goals() []Goal {
 	for _, g := range ratioGoals {
 		goals = append(goals, d.ratioGoal(g))
 	}
-	for _, cell := range []string{cellDeep, cellWorkers, cellDeepWorkers} {
-		goals = append(goals, d.scaleGoal(cell))
+	for _, g := range scaleGoals {
+		goals = append(goals, d.scaleGoal(g))
 	}
 	goals = append(append(goals, d.crowdGoals()...), d.backGoal())
 	if d.Partial {
@@ -79,6 +96,7 @@ func (d *Document) ratioGoal(g ratioGoal) Goal {
 	row.found(r, g.least, g.want)
 	if g.least {
 		row.ByCPU = times(ratios(res.Samples[g.ours], res.Samples[g.theirs], perCPU).Median)
+		row.ByBroker = times(ratios(res.Samples[g.ours], res.Samples[g.theirs], perBrokerCPU).Median)
 	}
 	return row
 }
@@ -94,21 +112,19 @@ func (g *Goal) found(r Spread, least bool, want float64) {
 
 func times(v float64) string { return fmt.Sprintf("%.2fx", v) }
 
-// scaleGoal compares a cell with many workers or a deep queue with two workers
-// and none.
-func (d *Document) scaleGoal(cell string) Goal {
-	work := map[string]string{
-		cellDeep: "CURVE, 2 workers, 100,000 queued", cellWorkers: "CURVE, 1,000 workers, none queued", cellDeepWorkers: "CURVE, 1,000 workers, 100,000 queued",
-	}[cell]
-	row := Goal{Work: work, Wanted: fmt.Sprintf(">= %.2fx of 2 workers, none queued", leastOfUsual)}
-	usual, res := d.result(cellThousand), d.result(cell)
-	if usual == nil || res == nil || len(usual.Samples[OursCurve]) == 0 || len(res.Samples[OursCurve]) == 0 {
+func (d *Document) scaleGoal(g scaleGoal) Goal {
+	row := Goal{Work: g.work, Wanted: fmt.Sprintf(">= %.2fx of %s", leastOfUsual, g.beside)}
+	few, many := d.result(g.few), d.result(g.cell)
+	if few == nil || many == nil || len(few.Samples[OursCurve]) == 0 || len(many.Samples[OursCurve]) == 0 {
 		return row
 	}
 	// Not of one round: the two were measured at different times.
-	base, r, cpu := of(usual.Samples[OursCurve], rate).Median, of(res.Samples[OursCurve], rate), of(res.Samples[OursCurve], perCPU)
-	row.found(Spread{r.Median / base, r.Min / base, r.Max / base}, true, leastOfUsual)
-	row.ByCPU = times(cpu.Median / of(usual.Samples[OursCurve], perCPU).Median)
+	ratio := func(figure func(Sample) float64) Spread {
+		base, s := of(few.Samples[OursCurve], figure).Median, of(many.Samples[OursCurve], figure)
+		return Spread{s.Median / base, s.Min / base, s.Max / base}
+	}
+	row.found(ratio(rate), true, leastOfUsual)
+	row.ByCPU, row.ByBroker = times(ratio(perCPU).Median), times(ratio(perBrokerCPU).Median)
 	return row
 }
 

@@ -14,6 +14,9 @@ type load struct {
 	cell  Cell
 	slots []slot
 
+	answered atomic.Int64  // slots that have had an answer
+	whole    chan struct{} // closed when each slot has had one
+
 	phase   atomic.Int32  // of the phases below
 	counted chan struct{} // closed when the first call of the window has ended
 	first   sync.Once     // closes it
@@ -42,7 +45,7 @@ type slot struct {
 const timedSlots = 100
 
 func newLoad(c Cell) *load {
-	l := &load{cell: c, slots: make([]slot, c.InFlight), counted: make(chan struct{})}
+	l := &load{cell: c, slots: make([]slot, c.InFlight), whole: make(chan struct{}), counted: make(chan struct{})}
 	pattern := make([]byte, c.Size)
 	for i := range pattern {
 		pattern[i] = byte(i * 7)
@@ -74,6 +77,9 @@ func (s *slot) next() []byte {
 // ended takes the answer of the slot's call.
 func (l *load) ended(s *slot, answer []byte) {
 	wrong := !bytes.Equal(answer, s.payload)
+	if s.turn == 1 && l.answered.Add(1) == int64(len(l.slots)) {
+		close(l.whole)
+	}
 	if l.phase.Load() != measuring {
 		if wrong {
 			s.wrong++ // a wrong answer counts at any time

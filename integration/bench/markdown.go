@@ -54,9 +54,9 @@ func (d *Document) markdown(chart string) string {
 }
 
 func (d *Document) markdownGoals(b *strings.Builder) {
-	b.WriteString("### Goals\n\n| work | goal | found | min..max | by processor time | |\n|---|---|---|---|---|---|\n")
+	b.WriteString("### Goals\n\n| work | goal | found | min..max | by processor time | by the broker's | |\n|---|---|---|---|---|---|---|\n")
 	for _, g := range d.Goals() {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", g.Work, g.Wanted, g.Found, g.Spread, g.ByCPU, g.verdict())
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", g.Work, g.Wanted, g.Found, g.Spread, g.ByCPU, g.ByBroker, g.verdict())
 	}
 	b.WriteString("\n")
 	if len(d.Crowds) == 0 {
@@ -76,7 +76,11 @@ func (d *Document) markdownCell(b *strings.Builder, res *Result) {
 		fmt.Fprintf(b, ", %d connections", c.Connections)
 	}
 	if c.Workers != usualWorkers || c.Slots != usualSlots {
-		fmt.Fprintf(b, ", %d workers of %d slots", c.Workers, c.Slots)
+		slots := "slots"
+		if c.Slots == 1 {
+			slots = "slot"
+		}
+		fmt.Fprintf(b, ", %d workers of %d %s", c.Workers, c.Slots, slots)
 	}
 	b.WriteString("\n\n| system | calls/s | min..max | p50 us | p99 us | broker us | client us | workers us | calls/CPU-s |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, name := range d.Systems {

@@ -49,6 +49,10 @@ const (
 	// 1,000 workers, with an empty queue and with one of 100,000.
 	cellWorkers     = "100B/1000/w1000/s8"
 	cellDeepWorkers = "100B/108000/w1000/s8"
+	// Workers of one slot, to whom each call goes in a write of its own: a few of
+	// them, and 1,000 with a queue of 100,000.
+	cellFewSingle   = "100B/1000/w16/s1"
+	cellDeepSingles = "100B/101000/w1000/s1"
 
 	mainCells = cellOne + "," + cellHundred + "," + cellThousand + "," + cellMiddling + "," + cellLarge
 )
@@ -59,6 +63,7 @@ func Quick() *Plan {
 		Groups: []Group{
 			{append([]string{NATSTLS, PyzmqNull, GRPC}, rivals...), cells(mainCells)},
 			{[]string{OursCurve, LibzmqCurve, NATS}, cells(cellDeep + "," + cellWorkers + "," + cellDeepWorkers)},
+			{[]string{OursCurve, LibzmqCurve, NATS}, cells(cellFewSingle + "," + cellDeepSingles)},
 		},
 		Crowd: 10_000, CrowdSystems: []string{OursCurve, LibzmqCurve, NATSTLS},
 		Back: 1000, Restarted: OursCurve,
@@ -74,7 +79,7 @@ func Full() *Plan {
 				"60kB/1,60kB/10,60kB/100,60kB/1000,1MB/1,1MB/10,1MB/100," +
 				"100B/10/c10,100B/100/c10,100B/1000/c10,60kB/10/c10,100B/100/c100,100B/1000/c100,60kB/100/c100")},
 			{[]string{OursNull, OursCurve, LibzmqNull, LibzmqCurve, NATS, NATSTLS}, cells("100B/100/w100/s8,100B/1000/w100/s8," +
-				"100B/100/w1000/s8," + cellWorkers + "," + cellDeepWorkers + "," + "100B/1000/w1000/s1,100B/101000/w1000/s1," + cellDeep)},
+				"100B/100/w1000/s8," + cellWorkers + "," + cellDeepWorkers + "," + "100B/1000/w1000/s1," + cellDeepSingles + "," + cellFewSingle + "," + cellDeep)},
 		},
 		Crowd: 10_000, CrowdSystems: []string{OursCurve, OursNull, LibzmqCurve, LibzmqNull, NATSTLS, NATS},
 		Back: 1000, Restarted: OursCurve,

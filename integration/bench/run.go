@@ -110,7 +110,7 @@ func (r *Runner) cell(ctx context.Context, systems []*System, c Cell) (*Result, 
 				res.Failed[s.Name] = "it did not start"
 				continue
 			}
-			sample, err := run.Run(ctx, c, r.Timing.of(c))
+			sample, err := run.Run(ctx, c, r.Timing)
 			if err != nil {
 				r.fail(ctx, res, s, err)
 				continue

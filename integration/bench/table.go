@@ -19,6 +19,9 @@ func workerCPU(s Sample) float64 { return s.WorkerCPU }
 // together: a rate that other work on the machine does not lower.
 func perCPU(s Sample) float64 { return 1e6 / (s.ClientCPU + s.BrokerCPU + s.WorkerCPU) }
 
+// perBrokerCPU is the calls for each second of the broker's processor time.
+func perBrokerCPU(s Sample) float64 { return 1e6 / s.BrokerCPU }
+
 // number is a figure with about three digits.
 func number(v float64) string {
 	switch {
@@ -92,9 +95,9 @@ func (d *Document) writeGoals(w io.Writer) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nGOAL\tWANTED\tFOUND\tMIN..MAX\tBY CPU TIME\t")
+	fmt.Fprintln(t, "\nGOAL\tWANTED\tFOUND\tMIN..MAX\tBY CPU TIME\tTHE BROKER'S\t")
 	for _, g := range goals {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.Work, g.Wanted, g.Found, g.Spread, g.ByCPU, g.verdict())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Work, g.Wanted, g.Found, g.Spread, g.ByCPU, g.ByBroker, g.verdict())
 	}
 	return t.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/servicetools/servicetools/integration/env"
@@ -163,4 +164,50 @@ func TestLoad_countsWrongAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deep is a driver like one that fills a deep queue: it takes no answer before the
+// last call is made, and then one each millisecond.
+type deep struct{ fill time.Duration }
+
+func (deep) open(int) error { return nil }
+
+func (d deep) drive(l *load) error {
+	for i := range l.slots {
+		l.slots[i].next()
+	}
+	time.Sleep(d.fill)
+	for !l.done() {
+		for i := range l.slots {
+			l.ended(&l.slots[i], l.slots[i].payload)
+			l.slots[i].next()
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// The window is whole, and begins with a whole load, however long it takes to
+// put the calls in flight.
+func TestRunLoad_waitsForTheFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var events []time.Duration
+		const fill, slots, warm, measure = time.Minute, 50, 200 * time.Millisecond, 700 * time.Millisecond
+		r, err := runLoad(deep{fill}, newLoad(Cell{Size: 100, InFlight: slots, Connections: 1}), warm, measure, func(Answer) error {
+			events = append(events, time.Since(began))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The last of the slots has its first answer at the end of the fill and 49 ms.
+		const start = fill + (slots-1)*time.Millisecond + warm
+		if want := []time.Duration{start, start + measure}; !slices.Equal(events, want) {
+			t.Errorf("the window was from and to %v, want %v", events, want)
+		}
+		if r.Seconds != measure.Seconds() || r.Calls < 699 || r.Calls > 701 {
+			t.Errorf("%d calls in %v s", r.Calls, r.Seconds)
+		}
+	})
 }

@@ -207,18 +207,18 @@ static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
 	zmq_msg_t m;
 	int measuring = 0, over = 0, more;
 	size_t more_size = sizeof more;
-	uint32_t busy = n, i;
+	uint32_t busy = n, unanswered = n, i;
 	l.pattern = malloc(size + 1);
 	l.slots = calloc(n, sizeof *l.slots);
 	assert(l.pattern && l.slots);
 	for (size_t j = 0; j < size; j++) l.pattern[j] = (char)(j * 7);
-	double start = now() + warm, stop = 0, end = 0, t, last = now();
+	double start = 0, stop = 0, end = 0, t, last = now();
 	CHECK(zmq_msg_init(&m));
 	for (i = 0; i < n; i++) send_slot(&l, i);
 	while (busy > 0) {
 		int got = zmq_msg_recv(&m, s, 0);
 		t = now();
-		if (!measuring && !over && t >= start) {
+		if (!measuring && !over && unanswered == 0 && t >= start) {
 			printf("{\"event\":\"start\"}\n");
 			start = t;
 			stop = t + measure;
@@ -241,6 +241,9 @@ static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
 		CHECK(zmq_getsockopt(s, ZMQ_RCVMORE, &more, &more_size));
 		if (more) continue; /* the delimiter */
 		i = take(&l, &m, measuring);
+		/* The window waits for as many answers as there are calls in flight: what
+		 * came while a deep queue was filled is taken then. */
+		if (unanswered > 0 && --unanswered == 0) start = t + warm;
 		if (over) busy--;
 		else send_slot(&l, i);
 	}

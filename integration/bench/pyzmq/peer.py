@@ -139,15 +139,14 @@ class Load:
 
 def run(s, size, n, warm, measure):
     load = Load(s, size, n)
-    start = time.perf_counter() + warm
-    stop = end = None
+    start = stop = end = None
     for i in range(n):
         load.send(i)
-    busy, last = n, time.perf_counter()
+    busy, unanswered, last = n, n, time.perf_counter()
     while busy:
         i = load.take(stop is not None and end is None)
         now = time.perf_counter()
-        if stop is None and now >= start:
+        if start is not None and stop is None and now >= start:
             say(event="start")
             start, stop = now, now + measure
         elif stop is not None and end is None and now >= stop and load.calls:
@@ -158,6 +157,9 @@ def run(s, size, n, warm, measure):
                 raise SystemExit("no answer for 60 s, %d calls in flight" % busy)
             continue
         last = now
+        if unanswered:  # then what came while a deep queue was filled is taken
+            unanswered -= 1
+            start = None if unanswered else now + warm
         if end is None:
             load.send(i)
         else:
