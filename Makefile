@@ -60,12 +60,16 @@ down: ## Stop the compose cluster and forget its keys.
 	$(COMPOSE) down --volumes --remove-orphans
 
 .PHONY: test
-test: deps budgets ## Set up and run every test with the race detector.
+test: deps budgets purego ## Set up and run every test with the race detector.
 	go test -race -timeout 12m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
 
 .PHONY: budgets
 budgets: ## Run the tests that count allocations, which the race detector would hide.
 	$(if $(filter-out ./integration/%,$(PKG)),go test -run 'llocat' $(filter-out ./integration/%,$(PKG)))
+
+.PHONY: purego
+purego: ## Run the tests of package curve without assembly.
+	$(if $(filter ./wire/%,$(PKG)),go test -tags purego ./wire/curve/...)
 
 .PHONY: soak
 soak: ## Break a running system in every way, mixed, for MINUTES (default 10).

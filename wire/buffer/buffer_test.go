@@ -6,7 +6,8 @@ import (
 )
 
 func TestBuffer_sizes(t *testing.T) {
-	for _, size := range []int{0, 1, Large - 1, Large, Large + 1, 1 << 20, 1<<20 + 1, 1 << maxClass, 1<<maxClass + 1} {
+	for _, size := range []int{0, 1, Large - 1, Large, Large + 1, 1 << 20, 1<<20 + 1,
+		capacity(20), capacity(20) + 1, 1 << maxClass, capacity(maxClass), capacity(maxClass) + 1} {
 		b := Get(size)
 		if len(b.Bytes) != 0 || cap(b.Bytes) < size {
 			t.Errorf("Get(%d) has %d bytes and room for %d", size, len(b.Bytes), cap(b.Bytes))

@@ -57,8 +57,8 @@ func (k *recordKey) seal(dst, plain []byte, short uint64) []byte {
 	return dst
 }
 
-// open opens a box in place and returns what is in it. A forged one is left
-// empty.
+// open opens a box in place and returns what is in it. What a forged one held is
+// wiped.
 func (k *recordKey) open(box []byte, short uint64) ([]byte, error) {
 	if len(box) < boxOverhead {
 		return nil, errBox

@@ -15,7 +15,7 @@ type Message struct {
 	// Where body lies, unless it is one small frame in the reader's buffer.
 	own   []byte         // a small message of several frames; pooled
 	large *buffer.Buffer // a large one; it may be the reader's buffer
-	usual int            // bytes of the last one that was gathered: the next may be as long
+	usual int            // bytes of the last large one: the next may be as long
 }
 
 // Share returns the memory that Bytes lies in with another owner, who keeps the
@@ -95,7 +95,11 @@ func (m *Message) gather(body []byte) {
 		return
 	}
 	if m.large == nil || need > cap(m.large.Bytes) {
-		larger := buffer.Get(max(need, 2*len(m.body), m.usual))
+		room := max(need, 2*len(m.body))
+		if likely(m.usual, need) {
+			room = max(room, m.usual)
+		}
+		larger := buffer.Get(room)
 		larger.Bytes = append(larger.Bytes, m.body...)
 		m.large.Release()
 		m.large = larger

@@ -59,7 +59,8 @@ func (rd *reader) fill(src io.Reader, need int) error {
 	switch {
 	case rd.r == rd.w && (rd.w <= smallRead/2 || wasteful(len(rd.buf), rd.w)):
 		rd.release() // what came last was small: the link is quiet
-	case rd.memory != nil && rd.memory.Shared(), rd.w == len(rd.buf), rd.r > 0 && rd.r+need > len(rd.buf):
+	case rd.memory != nil && rd.memory.Shared(), rd.w == len(rd.buf), rd.r > 0 && rd.r+need > len(rd.buf),
+		rd.r < rd.w && wasteful(len(rd.buf), need): // it is not quiet, but what comes now is small
 		rd.makeRoom(need)
 	case rd.r == rd.w:
 		rd.r, rd.w = 0, 0
@@ -76,26 +77,28 @@ func (rd *reader) fill(src io.Reader, need int) error {
 	return err
 }
 
-// makeRoom moves the unparsed bytes to the front: of another buffer if somebody
-// has kept a message in this one, and of a larger one if they, or small ones before
-// them, have filled it.
+// makeRoom moves the unparsed bytes to the front: of the same buffer if they leave
+// half of it free or the frame fits, or else of another one. Somebody may have
+// kept a message in the present one, or it may be too large to be kept.
 func (rd *reader) makeRoom(need int) {
 	old, memory, have := rd.buf, rd.memory, rd.w-rd.r
-	size := min(need, max(len(old), rd.usual))
-	if have == len(old) {
-		size = min(need, max(2*len(old), rd.usual))
-	}
 	front := 0
 	if n := len(rd.message.body); n <= maxFront && need >= buffer.Large {
 		front = n // see Message.join
 	}
+	room := 2 * have
+	if likely(rd.usual, have) {
+		room = max(room, front+rd.usual)
+	}
+	room = min(room, front+need)
 	switch {
-	case memory == nil && rd.w < smallRead, memory != nil && !memory.Shared() && size <= len(old):
-		if front+size > len(old) {
+	case memory == nil && rd.w < smallRead,
+		memory != nil && !memory.Shared() && room <= len(old) && !wasteful(len(old), need):
+		if front+need > len(old) {
 			front = 0
 		}
 	default:
-		rd.memory = buffer.Get(max(front+size, bufferSize))
+		rd.memory = buffer.Get(max(room, bufferSize))
 		rd.buf = rd.memory.Bytes[:cap(rd.memory.Bytes)]
 	}
 	copy(rd.buf[front:], old[rd.r:rd.w])
@@ -107,6 +110,10 @@ func (rd *reader) makeRoom(need int) {
 
 // maxFront bounds the room that is left in front of a large frame.
 const maxFront = 1 << 10
+
+// likely reports whether what has come is enough to expect as much as usual: a 64th.
+// Less could have many links hold, all at once, what each of them ever sent.
+func likely(usual, have int) bool { return have >= usual/64 }
 
 // release gives the buffer back; the unparsed bytes are lost.
 func (rd *reader) release() {

@@ -92,6 +92,13 @@
 	VMOVDQU    Y8, (at+0)(DI); \
 	VMOVDQU    Y9, (at+256)(DI)
 
+// Words i to i+3 in the frame.
+#define FORGET(i) \
+	VMOVDQU Y0, (32*(i+0))(SP); \
+	VMOVDQU Y0, (32*(i+1))(SP); \
+	VMOVDQU Y0, (32*(i+2))(SP); \
+	VMOVDQU Y0, (32*(i+3))(SP)
+
 DATA octet<>+0x00(SB)/4, $0
 DATA octet<>+0x04(SB)/4, $1
 DATA octet<>+0x08(SB)/4, $2
@@ -169,5 +176,10 @@ rounds:
 	DECQ CX
 	JNZ  group
 
-	VZEROALL // no keystream stays in a register
+	// No keystream stays in a register or in the frame.
+	VZEROALL
+	FORGET(0)
+	FORGET(4)
+	FORGET(8)
+	FORGET(12)
 	RET
