@@ -30,7 +30,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin", "folder of the binaries broker and bench")
 	flag.StringVar(&o.base, "base", "", "folder of these binaries of another commit, which are measured beside this one's as base-null and base-curve")
-	flag.BoolVar(&o.full, "full", false, "every system in every cell (about an hour) instead of what shows each goal (about five minutes)")
+	flag.BoolVar(&o.full, "full", false, "every system in every cell (about an hour) instead of what shows each goal (about six minutes)")
 	flag.StringVar(&o.cells, "cells", "", "only these cells, SIZE/IN-FLIGHT[/cCONNECTIONS][/wWORKERS][/sSLOTS], such as 100B/1000,60kB/10/c10")
 	flag.StringVar(&o.systems, "systems", "", "only these systems, such as ours-curve,libzmq-curve,base-curve")
 	flag.IntVar(&o.timing.Repeats, "repeats", 3, "rounds; in each of them every system has its turn")
