@@ -20,7 +20,7 @@ type Interceptor func(ctx context.Context, call Call, next func(context.Context)
 // execute runs c to its end, in a goroutine of the pool.
 func (w *Worker) execute(c *call) {
 	var failure *message.Error
-	result := buffer.Get(c.method.ResultSize())
+	result := c.resultBuffer()
 	returned := false
 	defer func() {
 		if !returned { // the method ended its goroutine
@@ -35,6 +35,18 @@ func (w *Worker) execute(c *call) {
 		failure = w.invoke(c, result)
 	}
 	returned = true
+}
+
+// resultBuffer returns where the result goes: where a small request lies, which is
+// decoded by then, since the pool of buffers is a tenth of what a small call costs.
+func (c *call) resultBuffer() *buffer.Buffer {
+	b := &c.body
+	if b.Memory == nil || len(b.Bytes) >= buffer.Large || b.Memory.Shared() || c.method.ResultSize() > 0 || len(c.worker.interceptors) > 0 {
+		return buffer.Get(c.method.ResultSize())
+	}
+	memory := b.Memory
+	b.Memory = nil
+	return memory
 }
 
 // begin marks c as running, or says why it shall not run any more.
