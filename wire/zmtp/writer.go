@@ -100,7 +100,6 @@ func (l *Link) restLocked() (ended bool) {
 		l.finishLocked()
 	}
 	l.writer.release()
-	l.queue.bufs, l.queue.frames = keep(l.queue.bufs), keep(l.queue.frames)
 	l.taken = 0
 	last := l.writer.last
 	if l.writer.last = l.lastWrite.Load(); l.writer.last-last > busyPause {
@@ -115,6 +114,8 @@ func (l *Link) restLocked() (ended bool) {
 			return false
 		}
 	}
+	l.writer.trim()
+	l.queue.bufs, l.queue.frames = keep(l.queue.bufs), keep(l.queue.frames)
 	l.writing = false
 	l.idle.Broadcast()
 	return true
@@ -280,6 +281,11 @@ func (w *writer) release() {
 	putBuffer(w.out)
 	putBuffer(w.piece)
 	w.out, w.piece = nil, nil
+}
+
+// trim leaves only small slices, when the loop ends: to make them anew after each
+// rest of a busy link was an allocation a call.
+func (w *writer) trim() {
 	w.marks, w.spareBufs, w.spareFrames = keep(w.marks), keep(w.spareBufs), keep(w.spareFrames)
 }
 
