@@ -37,11 +37,16 @@ func (w *Worker) execute(c *call) {
 	returned = true
 }
 
+// smallRequest is the largest request whose memory its result takes over, in bytes.
+// A result is kept until the broker has acknowledged it: a small one must not hold
+// the memory of a large request for so long.
+const smallRequest = 1 << 10
+
 // resultBuffer returns where the result goes: where a small request lies, which is
 // decoded by then, since the pool of buffers is a tenth of what a small call costs.
 func (c *call) resultBuffer() *buffer.Buffer {
 	b := &c.body
-	if b.Memory == nil || len(b.Bytes) >= buffer.Large || b.Memory.Shared() || c.method.ResultSize() > 0 || len(c.worker.interceptors) > 0 {
+	if b.Memory == nil || len(b.Bytes) > smallRequest || b.Memory.Shared() || c.method.ResultSize() > 0 || len(c.worker.interceptors) > 0 {
 		return buffer.Get(c.method.ResultSize())
 	}
 	memory := b.Memory
