@@ -109,10 +109,12 @@ func (s *Supervisor) Run(ctx context.Context) {
 	started := make(chan struct{})
 	go func() {
 		// Linux sends a child its parent-death signal when the *thread* that
-		// started it ends, so all are started by one thread that lasts. It ends
-		// with this goroutine, which is never unlocked.
+		// started it ends, so all are started by one thread that lasts until none
+		// is left. It is given back then: one that ended would take along what the
+		// program around us has started from it in the same way.
 		runtime.LockOSThread()
 		defer close(started)
+		defer runtime.UnlockOSThread()
 		for start := range s.starts {
 			start()
 		}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/servicetools/servicetools/integration/env"
 )
 
 // How long a process may take for its next line, and to end in order.
@@ -51,7 +53,7 @@ func (s *Site) start(name string, argv ...string) (*Process, error) {
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SERVICETOOLS_") }) // they override configurations
 	// A group of its own: Ctrl-C at the terminal is for the harness, which ends
 	// its processes in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.input, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -59,7 +61,7 @@ func (s *Site) start(name string, argv ...string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := env.StartChild(p.cmd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	go func() {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/servicetools/servicetools/integration/env"
 )
 
 // Process is a peer that is a process of its own. It dies with the test.
@@ -32,10 +34,11 @@ func startProcess(dir, name, role string, environment []string, args ...string) 
 		return nil, err
 	}
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(append(os.Environ(), RoleVariable+"="+role, "GOTRACEBACK=all"), environment...)
+	cmd.Env = append(os.Environ(), RoleVariable+"="+role, "GOTRACEBACK=all",
+		"GORACE=atexit_sleep_ms=0") // the detector's goodbye takes a second each
+	cmd.Env = append(cmd.Env, environment...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := env.StartChild(cmd); err != nil {
 		return nil, err
 	}
 	p := &Process{Name: name, cmd: cmd, log: log, exited: make(chan struct{})}

@@ -21,6 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
+	env.SetParallel()
 	os.Exit(m.Run())
 }
 

@@ -41,7 +41,7 @@ const probePrefix = "servicetools-test-"
 var theEngine *engine
 
 func TestMain(m *testing.M) {
-	flag.Parse()
+	env.SetParallel()
 	os.Exit(run(m))
 }
 
