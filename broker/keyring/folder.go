@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/servicetools/servicetools/wire/atomicfile"
 	"github.com/servicetools/servicetools/wire/curve"
 )
 
@@ -155,6 +156,11 @@ func (f *folder) judge(now time.Time) (changed bool) {
 		c, err := curve.LoadCertificate(filepath.Join(f.dir, path))
 		if info, err := os.Stat(filepath.Join(f.dir, path)); err != nil || !known.is(info) {
 			known.since, known.settled = now, false // it changed while it was read
+			f.unsettled = true
+			continue
+		}
+		if atomicfile.InUse(err) {
+			known.since, known.settled = now, false // whoever has it open lets go of it
 			f.unsettled = true
 			continue
 		}

@@ -4,6 +4,7 @@ package platform
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // supervised workers and another worker, call them, and end in order.
 func TestWindows(t *testing.T) {
 	w := openWindows(t, root+"/certtool/cmd/certtool", root+"/broker/cmd/broker", root+"/clientsdk/cmd/zcall",
-		root+"/workersdk/cmd/demoworker", "./forker")
+		root+"/workersdk/cmd/demoworker", "./forker", "./holder", "./copier")
 	if w == nil {
 		return
 	}
@@ -42,11 +43,18 @@ func TestWindows(t *testing.T) {
 		}
 	}
 
+	// Windows lets nobody move or replace a file that another has open. Neither the
+	// revoking of a key nor the broker's writing to its file fails for it.
+	w.hold(`keys\public_keys\ben.key`, `keys\public_keys\revoked\ben.key`)
+	w.ok("certtool", "revoke", "--path", "keys", "ben")
+	w.ok("certtool", "generate", "--path", "keys", "--name", "ben", "--overwrite")
+
 	// A broker with two supervised workers, each of which starts a child, and a
 	// worker from elsewhere.
 	w.ok("forker", "init", "--config_file", "worker.ini")
 	w.ok("broker", "init", "--config", "server.ini", "--keys", "keys", "--ip", env.Loopback(), "--auto-start",
 		"--num-workers", "2", "--worker-config", "worker.ini", "--worker-script", "forker.exe")
+	w.hold("server.ini", ".server.ini.*.tmp")
 	serving := w.start("broker", "serve", "--config", "server.ini")
 	var status broker.StatusView
 	w.await("the broker serves", func() bool {
@@ -87,6 +95,15 @@ func TestWindows(t *testing.T) {
 		w.ok(program, args...)
 	}
 
+	// A key that the broker cannot read at first is admitted once it can.
+	w.ok("certtool", "generate", "--path", "elsewhere", "--name", "cyd")
+	w.start("copier", `elsewhere\public_keys\cyd.key`, `keys\public_keys\cyd.key`)
+	w.await("the new key is admitted", func() bool {
+		r := w.run("zcall", "--server", "tcp://"+status.Frontend, "--cert", `elsewhere\private_keys\cyd.key_secret`,
+			"--server-key", `keys\public_keys\server.key`, "add", "1", "2")
+		return r.code == 0
+	})
+
 	// A killed worker takes its child along, and returns.
 	family := w.processes("forker.exe")
 	if len(family) != 4 {
@@ -118,6 +135,17 @@ func TestWindows(t *testing.T) {
 	if code := far.end(w, syscall.SIGINT); code != 0 {
 		t.Errorf("an interrupted worker exits with %d", code)
 	}
+}
+
+// hold has another program hold a file open until shortly after there is one
+// that matches the pattern.
+func (w *windows) hold(file, pattern string) {
+	w.t.Helper()
+	w.start("holder", file, pattern)
+	w.await(file+" is held", func() bool {
+		_, err := os.Stat(filepath.Join(w.dir, filepath.FromSlash(strings.ReplaceAll(file, `\`, "/"))+".held"))
+		return err == nil
+	})
 }
 
 func kill(t *testing.T, pid int) {

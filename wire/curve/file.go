@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/servicetools/servicetools/wire/atomicfile"
 )
 
 // maxFile bounds a certificate file, in bytes.
@@ -76,57 +78,15 @@ func fileError(path string, err error) error {
 	return fmt.Errorf("curve: certificate: %w", err)
 }
 
-// writeFile puts data at path in one step: a reader sees the old file or the
-// whole new one. Without overwrite an existing file is left alone and the error
-// matches fs.ErrExist.
-func writeFile(path string, data []byte, mode fs.FileMode, overwrite bool) (err error) {
-	// The name starts with a dot and does not end like a certificate's, so that
-	// nobody who follows the folder reads it.
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("curve: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(mode); err != nil && runtime.GOOS != "windows" {
-		return fmt.Errorf("curve: %w", err)
-	}
-	if _, err := f.Write(data); err != nil {
-		return fmt.Errorf("curve: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("curve: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("curve: %w", err)
-	}
+// writeFile replaces the file at path in one step. Without overwrite an existing
+// file is left alone and the error matches fs.ErrExist.
+func writeFile(path string, data []byte, mode fs.FileMode, overwrite bool) error {
+	write := atomicfile.Create
 	if overwrite {
-		err = os.Rename(f.Name(), path)
-	} else {
-		err = renameNew(f.Name(), path)
+		write = atomicfile.Write
 	}
-	if err != nil {
+	if err := write(path, data, mode); err != nil {
 		return fmt.Errorf("curve: %w", err)
 	}
 	return nil
-}
-
-// renameNew renames unless there is something at path. A link does both in one
-// step; where the file system has no links, two writers may race.
-func renameNew(from, path string) error {
-	err := os.Link(from, path)
-	if err == nil {
-		return os.Remove(from)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if _, err := os.Lstat(path); err == nil {
-		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
-	}
-	return os.Rename(from, path)
 }

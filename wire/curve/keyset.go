@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/servicetools/servicetools/wire/atomicfile"
 )
 
 // Extensions of certificate files, and the folder of revoked ones beside them.
@@ -198,7 +200,7 @@ func archive(path, dir, name, ext string) (string, error) {
 		if i > 1 {
 			target = filepath.Join(dir, fmt.Sprintf("%s.%d%s", name, i, ext))
 		}
-		err := renameNew(path, target)
+		err := atomicfile.Move(path, target)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}

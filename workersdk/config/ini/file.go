@@ -2,11 +2,14 @@ package ini
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/servicetools/servicetools/wire/atomicfile"
 )
 
 // MaxFile bounds a configuration file, in bytes.
@@ -50,7 +53,12 @@ func Read(path string) (*File, error) {
 	if info.IsDir() || info.Size() > MaxFile {
 		return nil, fmt.Errorf("%s is not a configuration file: it is a folder or larger than %d bytes", path, MaxFile)
 	}
-	data, err := os.ReadFile(path)
+	r, err := atomicfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
 	if err != nil {
 		return nil, err
 	}
@@ -221,25 +229,7 @@ func (f *File) Save() error {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name()) // fails after the rename, as it should
-	_, err = temp.Write(f.Bytes())
-	if err == nil {
-		err = temp.Chmod(info.Mode().Perm())
-	}
-	if err == nil {
-		err = temp.Sync()
-	}
-	if e := temp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	return err
+	return atomicfile.Write(path, f.Bytes(), info.Mode().Perm())
 }
 
 // Create writes f to a new file, making the folders above it. An existing file
