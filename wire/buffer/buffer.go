@@ -88,5 +88,6 @@ func (b *Buffer) Release() {
 	pools[class-minClass].Put(b)
 }
 
-// Wasted reports whether n bytes are too few to hold all of b for.
-func (b *Buffer) Wasted(n int) bool { return n < cap(b.Bytes)/2 }
+// Wasted reports whether n bytes are too few to hold all of b for, where a smaller
+// buffer would do.
+func (b *Buffer) Wasted(n int) bool { return n < cap(b.Bytes)/2 && cap(b.Bytes) > capacity(minClass) }

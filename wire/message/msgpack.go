@@ -25,6 +25,28 @@ var (
 // bytes from each nil byte of an array: 16 MiB would become 1.3 GiB.
 const maxItems = 1 << 17
 
+// AppendArrayHead appends the head of an array of n values.
+func AppendArrayHead(dst []byte, n int) []byte {
+	switch {
+	case n < 16:
+		return append(dst, 0x90|byte(n))
+	case n < 1<<16:
+		return append(dst, 0xdc, byte(n>>8), byte(n))
+	}
+	return binary.BigEndian.AppendUint32(append(dst, 0xdd), uint32(n))
+}
+
+// AppendBinaryHead appends the head of n bytes.
+func AppendBinaryHead(dst []byte, n int) []byte {
+	switch {
+	case n < 1<<8:
+		return append(dst, 0xc4, byte(n))
+	case n < 1<<16:
+		return append(dst, 0xc5, byte(n>>8), byte(n))
+	}
+	return binary.BigEndian.AppendUint32(append(dst, 0xc6), uint32(n))
+}
+
 // SplitValue returns the first msgpack value of b, undecoded, and what follows
 // it. It checks lengths and nesting but neither copies nor allocates.
 func SplitValue(b []byte) (value, rest []byte, err error) {
