@@ -60,7 +60,7 @@ down: ## Stop the compose cluster and forget its keys.
 	$(COMPOSE) down --volumes --remove-orphans
 
 .PHONY: test
-test: deps budgets purego ## Set up and run every test with the race detector.
+test: deps budgets purego unraced ## Set up and run every test with the race detector.
 	go test -race -timeout 12m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
 
 .PHONY: budgets
@@ -70,6 +70,10 @@ budgets: ## Run the tests that count allocations, which the race detector would 
 .PHONY: purego
 purego: ## Run the tests of package curve without assembly.
 	$(if $(filter ./wire/%,$(PKG)),go test -tags purego ./wire/curve/...)
+
+.PHONY: unraced
+unraced: ## Run the tests of package zmtp with the system calls that it leaves to package syscall under the race detector.
+	$(if $(filter ./wire/%,$(PKG)),go test ./wire/zmtp)
 
 .PHONY: soak
 soak: ## Break a running system in every way, mixed, for MINUTES (default 10).

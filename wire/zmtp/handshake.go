@@ -21,6 +21,9 @@ type Config struct {
 	Metadata Metadata
 	// Limits bounds each connection.
 	Limits Limits
+	// Turns is shared by links whose handlers send to one another; nil = what a
+	// handler appends wakes a write loop.
+	Turns *Turns
 }
 
 // Handshake greets the peer and runs cfg's mechanism. It closes conn if it
@@ -105,6 +108,7 @@ func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 		return nil, err
 	}
 	l := newLink(h.conn, security, limits)
+	l.turns = cfg.Turns
 	l.reader.w = copy(l.reader.buf, h.ahead)
 	if err := CheckSocketType(cfg.SocketType, security.Metadata); err != nil {
 		return l, err

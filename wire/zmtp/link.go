@@ -15,36 +15,47 @@ import (
 //
 // Its life: Handshake or Dial makes it; the owner calls Run once, which reads
 // until the link fails or is closed. Senders append to the link's queue from
-// any goroutine; a write loop exists only while there is something to write, and
-// a moment longer on a busy link.
-// The first cause of the end is kept; Run returns it after the write loop has
+// any goroutine. It is written by one at a time: a sender who calls Flush, a turn
+// that ends (Turns), or a write loop, which exists only while there is something to
+// write, and a moment longer on a busy link.
+// The first cause of the end is kept; Run returns it after the last writer has
 // ended, and from then on Handed is final.
 type Link struct {
 	// Static after the handshake.
 	conn     net.Conn
 	security Security
 	limits   Limits
+	turns    *Turns // nil = what a handler appends is for the write loop
 
 	loop func() // writeLoop, as a value: a go statement with a receiver would allocate
 
 	// Owned by the read loop.
+	source source
 	reader reader
 
-	// Owned by the write loop, of which there is at most one.
+	// Owned by the write loop, of which there is at most one; while it rests or there
+	// is none, by who has set flushing, or holds mu.
 	writer writer
 
-	mu      sync.Mutex
-	idle    sync.Cond   // signalled when the write loop ends; waits with mu
-	queue   queue       // what the write loop has not taken yet
-	head    []byte      // scratch of AppendShared
-	taken   int         // bytes that the write loop has taken and not written yet
-	writing bool        // a write loop exists
-	resting bool        // and waits for more
-	more    sync.Cond   // signalled when resting ends; waits with mu
-	closing bool        // close once the queue is empty
-	cause   error       // first cause of the end; nil while the link lives
-	overdue *time.Timer // closes a link that is finished and does not end; nil = it is not finished
+	mu       sync.Mutex
+	idle     sync.Cond   // signalled when the write loop or a flush ends; waits with mu
+	queue    queue       // what nobody has taken to write it
+	head     []byte      // scratch of AppendShared
+	taken    int         // bytes that were taken and are not written yet
+	writing  bool        // a write loop exists
+	resting  bool        // and waits for more
+	more     sync.Cond   // signalled when resting or flushing ends; waits with mu
+	flushing bool        // Flush writes, in the place of the write loop
+	gathered bool        // in turns.ready: a turn that ends has it written
+	behind   bool        // Flush has left sealed bytes to the write loop
+	closing  bool        // close once the queue is empty
+	shut     bool        // which was done
+	cause    error       // first cause of the end; nil while the link lives
+	late     *time.Timer // of FlushSoon; nil until it is needed
+	soon     bool        // late is set to a time
+	overdue  *time.Timer // closes a link that is finished and does not end; nil = it is not finished
 
+	crowded  atomic.Bool // many other links have a turn between two of its own
 	finished atomic.Bool // Finish was called: what comes is dropped
 
 	handed    atomic.Uint64 // stream offset of the last message wholly written
@@ -65,6 +76,8 @@ func newLink(conn net.Conn, security Security, limits Limits) *Link {
 	l.loop = l.writeLoop
 	l.idle.L, l.more.L = &l.mu, &l.mu
 	l.reader.release()
+	l.writer.now.init(conn)
+	l.source.init(conn)
 	now := sinceEpoch()
 	l.lastRead.Store(now)
 	l.lastWrite.Store(now)
@@ -100,13 +113,16 @@ func (l *Link) Run(handle func(*Message) error) error {
 	l.Close(l.contain(handle))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.writing {
+	for l.writing || l.flushing {
 		l.idle.Wait()
 	}
 	l.queue.drop()
 	l.queue = queue{end: l.queue.end}
 	if l.overdue != nil {
 		l.overdue.Stop()
+	}
+	if l.late != nil {
+		l.late.Stop()
 	}
 	l.security.wipe()
 	return l.cause
@@ -123,6 +139,7 @@ func (l *Link) contain(handle func(*Message) error) (err error) {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
+		l.endTurn()
 		l.reader.release()
 	}()
 	return l.readLoop(handle)
@@ -171,17 +188,25 @@ func (l *Link) Finish() {
 	l.closing = true
 	l.finished.Store(true)
 	l.overdue = time.AfterFunc(finishWait+linger, func() { l.Close(errUnread) })
-	if !l.writing {
+	switch {
+	case l.flushing: // Flush has it finished
+	case l.writing || !l.idleLocked():
+		l.runLocked()
+	default:
 		l.finishLocked()
 	}
-	l.stirLocked()
 }
 
 var errUnread = fmt.Errorf("%w: it has not read the last of it within %v", ErrSlowPeer, finishWait)
 
 // finishLocked needs l.mu. It closes only the sending side: closing both while
-// the peer is still sending would destroy what we wrote last.
+// the peer is still sending would destroy what we wrote last. It does so once, and
+// the linger counts from then, whoever has a write loop run later.
 func (l *Link) finishLocked() {
+	if l.shut {
+		return
+	}
+	l.shut = true
 	half, ok := l.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(time.Now().Add(linger)) != nil {
 		l.closeLocked(ErrClosed)

@@ -46,6 +46,26 @@ func pair(t testing.TB, a, b *Config) (*Link, *Link) {
 	return r.link, dialled
 }
 
+// connected returns the two ends of a TCP connection, which the test closes.
+func connected(t *testing.T) (ours, theirs *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialled, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close(); accepted.Close() })
+	return accepted.(*net.TCPConn), dialled.(*net.TCPConn)
+}
+
 func nullPair(t testing.TB) (router, dealer *Link) {
 	return pair(t, &Config{SocketType: "ROUTER", Mechanism: Null{}}, &Config{SocketType: "DEALER", Mechanism: Null{}})
 }

@@ -11,14 +11,15 @@ import (
 // size is sealed at full speed and still fits the cache of a core.
 const batchSize = 64 << 10
 
-// queue is what senders have appended and the write loop has not taken. Frames
+// queue is what senders have appended and nobody has taken to write it. Frames
 // lie in buffers of about bufferSize one after the other, each behind one byte
 // of scratch that the sealer may use: a long queue is never copied to grow.
-// Guarded by Link.mu until the write loop takes it whole.
+// Guarded by Link.mu until it is taken whole.
 type queue struct {
 	bufs   [][]byte // the last one is being filled
 	frames []queued
-	size   int    // of bufs
+	size   int    // bytes of all frames
+	shared int    // frames that are not in bufs
 	end    uint64 // stream offset behind the last frame: body bytes since the link began
 }
 
@@ -41,6 +42,9 @@ func (f *queued) size() int {
 	}
 	return f.end - f.start - 1
 }
+
+// body returns the body of a frame that lies in q, behind its scratch byte.
+func (q *queue) body(f *queued) []byte { return q.bufs[f.buf][f.start:f.end] }
 
 // open starts an empty frame and returns it.
 func (q *queue) open(flags FrameFlags, batch bool) *queued {
@@ -79,11 +83,13 @@ func (q *queue) fill(f *queued, fn func(dst []byte) []byte) {
 // share adds a frame in memory of others.
 func (q *queue) share(body []byte, memory *buffer.Buffer) {
 	q.add(queued{shared: memory.Hold(), rest: body})
+	q.shared++
 	q.size += len(body)
 	q.end += uint64(len(body))
 }
 
-// drop lets go of the memory of others.
+// drop empties the queue: it gives the buffers back and lets go of the memory of
+// others. end and the slices stay.
 func (q *queue) drop() {
 	for i := range q.frames {
 		if f := &q.frames[i]; f.shared != nil {
@@ -91,6 +97,11 @@ func (q *queue) drop() {
 			f.shared, f.rest = nil, nil
 		}
 	}
+	for i, b := range q.bufs {
+		putBuffer(b)
+		q.bufs[i] = nil
+	}
+	q.bufs, q.frames, q.size, q.shared = q.bufs[:0], q.frames[:0], 0, 0
 }
 
 // batch returns the frame to which compact envelopes are appended.
@@ -130,20 +141,44 @@ func (l *Link) SendAt(frames ...[]byte) (start uint64, err error) {
 	return start, nil
 }
 
-// Append lets fn append whole envelopes to the batch that the write loop takes
-// next: all that gathers while it writes leaves in one frame. fn is called with
-// the link locked, must only append, and must append something. Append returns
-// the stream offset of fn's first byte, to be compared with Handed. It never
-// blocks; a peer that does not read is cut with ErrSlowPeer.
+// Append lets fn append whole envelopes to the batch that leaves next: all that
+// gathers while the link writes leaves in one frame. fn is called with the link
+// locked, must only append, and must append something. Append returns the stream
+// offset of fn's first byte, to be compared with Handed. It never blocks; a peer
+// that does not read is cut with ErrSlowPeer.
 func (l *Link) Append(fn func(dst []byte) []byte) (start uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if start, err = l.appendLocked(fn); err == nil {
+		l.wakeLocked()
+	}
+	return start, err
+}
+
+// AppendHeld is Append for one who calls Flush, FlushSoon or Wake afterwards: until
+// somebody does, what it has appended may stay where it is.
+func (l *Link) AppendHeld(fn func(dst []byte) []byte) (start uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appendLocked(fn)
+}
+
+// Wake has what is held written as after Append: by the turn that is under way, or by
+// the write loop, for which more may gather until it runs.
+func (l *Link) Wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.idleLocked() {
+		l.wakeLocked()
+	}
+}
+
+func (l *Link) appendLocked(fn func(dst []byte) []byte) (start uint64, err error) {
 	if err := l.admitLocked(); err != nil {
 		return 0, err
 	}
 	start = l.queue.end
 	l.queue.fill(l.queue.batch(), fn)
-	l.wakeLocked()
 	return start, nil
 }
 
@@ -153,6 +188,20 @@ func (l *Link) Append(fn func(dst []byte) []byte) (start uint64, err error) {
 func (l *Link) AppendShared(fn func(dst []byte) []byte, body []byte, memory *buffer.Buffer) (start uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if start, err = l.appendSharedLocked(fn, body, memory); err == nil {
+		l.wakeLocked()
+	}
+	return start, err
+}
+
+// AppendSharedHeld is to AppendShared what AppendHeld is to Append.
+func (l *Link) AppendSharedHeld(fn func(dst []byte) []byte, body []byte, memory *buffer.Buffer) (start uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appendSharedLocked(fn, body, memory)
+}
+
+func (l *Link) appendSharedLocked(fn func(dst []byte) []byte, body []byte, memory *buffer.Buffer) (start uint64, err error) {
 	if err := l.admitLocked(); err != nil {
 		return 0, err
 	}
@@ -160,11 +209,11 @@ func (l *Link) AppendShared(fn func(dst []byte) []byte, body []byte, memory *buf
 	l.head = fn(l.head[:0]) // a panic leaves the queue whole
 	l.queueLocked(FlagMore, l.head)
 	l.queue.share(body, memory)
-	l.wakeLocked()
 	return start, nil
 }
 
-// sendCommand queues a command.
+// sendCommand queues a command. It does not leave with a turn: a handler that does
+// not return, in a process where nothing else happens, would silence all its links.
 func (l *Link) sendCommand(body []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,7 +221,9 @@ func (l *Link) sendCommand(body []byte) error {
 		return err
 	}
 	l.queueLocked(FlagCommand, body)
-	l.wakeLocked()
+	if !l.flushing {
+		l.runLocked()
+	}
 	return nil
 }
 
@@ -209,8 +260,20 @@ func (l *Link) admitLocked() error {
 	return nil
 }
 
-// wakeLocked makes sure that a write loop runs.
+// wakeLocked makes sure that somebody will write, as soon as the turns allow it.
 func (l *Link) wakeLocked() {
+	switch {
+	case l.flushing, l.gathered:
+	case l.writing && !l.resting:
+	case l.turns.gather(l):
+		l.gathered = true
+	default:
+		l.runLocked()
+	}
+}
+
+// runLocked makes sure that a write loop runs, now.
+func (l *Link) runLocked() {
 	if !l.writing {
 		l.writing = true
 		go l.loop()

@@ -24,6 +24,8 @@ type reader struct {
 	memory *buffer.Buffer // nil: small is used
 	r, w   int            // unparsed bytes are buf[r:w]
 	usual  int            // what the last large frame took: the next one may be as long
+	turn   bool           // a turn is under way; see Turns
+	last   uint64         // number of the last turn; 0 = there was none
 
 	message Message // the message in progress; its large memory is left to the garbage collector if the link ends
 }
@@ -147,7 +149,8 @@ func (l *Link) readLoop(handle func(*Message) error) error {
 			continue
 		}
 		l.setPartial(rd.unfinished())
-		err = rd.fill(l.conn, need)
+		l.endTurn()
+		err = rd.fill(&l.source, need)
 		switch {
 		case err == io.EOF && rd.unfinished():
 			return io.ErrUnexpectedEOF
@@ -191,6 +194,7 @@ func (l *Link) open(outer FrameFlags, frame []byte, handle func(*Message) error)
 	}
 	l.partial.Store(0)
 	if !l.finished.Load() {
+		l.beginTurn()
 		err = handle(m)
 	}
 	m.reset()

@@ -278,16 +278,8 @@ func TestLink_finishDeliversWhatIsQueued(t *testing.T) {
 
 // A peer that does not close its side holds a finished link for a second.
 func TestLink_finishDoesNotWaitForEver(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := nullLink(conn, Limits{})
+	ours, _ := connected(t)
+	l := nullLink(ours, Limits{})
 	l.Finish()
 	if err := l.Run(ignore); !errors.Is(err, ErrClosed) {
 		t.Errorf("ended with %v", err)

@@ -2,5 +2,5 @@
 
 package zmtp
 
-// raceDetector says that allocations can be counted.
+// raceDetector says that there is none.
 const raceDetector = false

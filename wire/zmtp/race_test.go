@@ -1,7 +1,0 @@
-//go:build race
-
-package zmtp
-
-// raceDetector says that pools drop what they are given at random, so that
-// allocations cannot be counted.
-const raceDetector = true
