@@ -39,11 +39,11 @@ func (k *connection) admit() error {
 	admitted, refused := k.accepted[:0], []*call(nil)
 	w.mu.Lock()
 	for _, c := range k.accepted {
-		if w.calls[c.token] != nil || w.busyLocked() >= w.cfg.Concurrency {
+		if w.calls.Get(c.token) != nil || w.busyLocked() >= w.cfg.Concurrency {
 			broken = fmt.Errorf("%w: a CALL repeats a token or exceeds the concurrency of %d", zmtp.ErrProtocol, w.cfg.Concurrency)
 			break
 		}
-		w.calls[c.token] = c
+		w.calls.Put(c.token, c)
 		c.limit = w.resultLimit
 		if w.draining {
 			c.refusal = errDraining
@@ -58,7 +58,7 @@ func (k *connection) admit() error {
 	w.pool.submit(admitted...)
 	for _, c := range refused {
 		c.body.Release()
-		w.finish(c, buffer.Get(0), c.refusal)
+		w.finish(c, buffer.Content{}, c.refusal)
 	}
 	clear(k.accepted)
 	k.accepted = k.accepted[:0]

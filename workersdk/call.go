@@ -51,7 +51,10 @@ type call struct {
 	limit    int            // bytes of the result
 	refusal  *message.Error // why it shall not run; nil if it may
 
-	body buffer.Content // released by the goroutine that runs the call
+	// Owned by the goroutine that runs the call.
+	body   buffer.Content
+	result buffer.Content // the value, in memory of its own or in the body's; given away by finish
+	brief  bool           // the result is held back: others follow, or flush is called
 
 	// Guarded by Worker.mu.
 	running bool

@@ -52,6 +52,7 @@ func (w *Worker) dial(ctx context.Context) (*connection, error) {
 		Mechanism:  w.cfg.mechanism(),
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     zmtp.Limits{MaxMessage: w.cfg.MaxMessage + envelopeRoom},
+		Turns:      new(zmtp.Turns),
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +106,7 @@ func (k *connection) register() {
 }
 
 // busyLocked counts the calls that have not ended.
-func (w *Worker) busyLocked() int { return len(w.calls) + len(w.claimed) - w.ended }
+func (w *Worker) busyLocked() int { return w.calls.Len() + len(w.claimed) - w.ended }
 
 // append queues one envelope. A link that takes nothing any more ends by
 // itself: what was not sent is found when the next one is registered.
@@ -113,19 +114,36 @@ func (k *connection) append(e *message.Envelope) {
 	_, _ = k.link.Append(e.Append)
 }
 
-// appendBody is append for an envelope whose body is all of b.
-func (k *connection) appendBody(e *message.Envelope, b *buffer.Buffer) {
-	if e.Body = b.Bytes; len(e.Body) < buffer.Large {
+// appendBody is append for an envelope with the body b. Who says held calls flush
+// afterwards.
+func (k *connection) appendBody(e *message.Envelope, b buffer.Content, held bool) {
+	e.Body = b.Bytes
+	switch {
+	case len(e.Body) >= buffer.Large && held:
+		_, _ = k.link.AppendSharedHeld(e.AppendHead, e.Body, b.Memory)
+	case len(e.Body) >= buffer.Large:
+		_, _ = k.link.AppendShared(e.AppendHead, e.Body, b.Memory)
+	case held:
+		_, _ = k.link.AppendHeld(e.Append)
+	default:
 		k.append(e)
-		return
 	}
-	_, _ = k.link.AppendShared(e.AppendHead, e.Body, b)
+}
+
+// flush sends the outcomes that are held back. Nothing is, if there is no link.
+func (w *Worker) flush() {
+	w.mu.Lock()
+	k := w.conn
+	w.mu.Unlock()
+	if k != nil {
+		k.link.Flush()
+	}
 }
 
 // receive takes one message: whole envelopes.
 func (k *connection) receive(m *zmtp.Message) error {
 	var e message.Envelope
-	now := time.Now()
+	now := k.worker.now()
 	if k.registered && k.pulse.missed(now) {
 		return errStopped
 	}
@@ -195,7 +213,7 @@ func (w *Worker) findLocked(e *message.Envelope) *call {
 	if e.ID == 0 && e.Flags&message.FlagOrigin != 0 {
 		return w.claimed[e.Origin]
 	}
-	return w.calls[e.ID]
+	return w.calls.Get(e.ID)
 }
 
 // beat keeps the link alive and ends it when the broker is silent, however

@@ -19,5 +19,9 @@
 // no Go program can contain ends the process, and the broker tells the callers:
 // os.Exit, a panic in a goroutine that the method started, memory that is gone.
 //
+// A []byte argument is the method's for good. One of type Borrowed is the method's
+// until it returns, which makes large calls a good deal cheaper; it may be changed
+// and returned where it lies.
+//
 // The worker speaks the compact protocol of docs/protocol.md, section 4.
 package workersdk

@@ -194,6 +194,37 @@ func ExampleProgress() {
 	// Output: 10 of 10 working <nil>
 }
 
+// Images is served with large arguments.
+type Images struct{}
+
+// Invert returns data with its bits turned, where it came.
+func (Images) Invert(data workersdk.Borrowed) workersdk.Borrowed {
+	for i := range data {
+		data[i] ^= 0xff
+	}
+	return data
+}
+
+// Crop returns a part of data, which is not copied either.
+func (Images) Crop(data workersdk.Borrowed, from, to int) (workersdk.Borrowed, error) {
+	if from < 0 || from > to || to > len(data) {
+		return nil, fmt.Errorf("there is no part %d to %d of %d bytes", from, to, len(data))
+	}
+	return data[from:to], nil
+}
+
+func ExampleBorrowed() {
+	serve(Images{}, func(ctx context.Context, c *clientsdk.Client) {
+		inverted, err := clientsdk.Call[[]byte](ctx, c, "invert", make([]byte, 100_000))
+		fmt.Println(len(inverted), inverted[0], err)
+		cropped, err := clientsdk.Call[[]byte](ctx, c, "crop", inverted, 1000, 99_000)
+		fmt.Println(len(cropped), cropped[0], err)
+	})
+	// Output:
+	// 100000 255 <nil>
+	// 98000 255 <nil>
+}
+
 func ExampleWithInterceptor() {
 	log := func(ctx context.Context, call workersdk.Call, next func(context.Context) error) error {
 		err := next(ctx)

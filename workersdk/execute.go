@@ -3,7 +3,6 @@ package workersdk
 import (
 	"context"
 	"runtime/debug"
-	"time"
 
 	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
@@ -12,15 +11,16 @@ import (
 
 // Interceptor runs around the method of every call: it may look at the call,
 // measure it, give the method another context, refuse the call or change its
-// error. next runs the method. If it is not called, or its error is dropped,
-// the caller gets nil as the result. A *Error that an interceptor makes itself
-// goes to the caller under its own code, also one of the protocol's.
+// error. next runs the method, and has returned before the interceptor does. If
+// it is not called, or its error is dropped, the caller gets nil as the result. A
+// *Error that an interceptor makes itself goes to the caller under its own code,
+// also one of the protocol's.
 type Interceptor func(ctx context.Context, call Call, next func(context.Context) error) error
 
 // execute runs c to its end, in a goroutine of the pool.
 func (w *Worker) execute(c *call) {
 	var failure *message.Error
-	result := c.resultBuffer()
+	c.result = c.resultBuffer()
 	returned := false
 	defer func() {
 		if !returned { // the method ended its goroutine
@@ -28,11 +28,15 @@ func (w *Worker) execute(c *call) {
 			w.log.Error("a method called runtime.Goexit", "method", c.method.Info().Name, "call", c.id())
 		}
 		c.body.Release()
-		w.finish(c, result, failure)
+		large := c.brief && len(c.result.Bytes) >= buffer.Large
+		w.finish(c, c.result, failure)
 		c.recycle()
+		if large { // it is written by the one whose cache it is in
+			w.flush()
+		}
 	}()
 	if failure = w.begin(c); failure == nil {
-		failure = w.invoke(c, result)
+		failure = w.invoke(c)
 	}
 	returned = true
 }
@@ -44,21 +48,23 @@ const smallRequest = 1 << 10
 
 // resultBuffer returns where the result goes: where a small request lies, which is
 // decoded by then, since the pool of buffers is a tenth of what a small call costs.
-func (c *call) resultBuffer() *buffer.Buffer {
+// What a method borrows it looks at until its result is there: that gets memory when it
+// needs some.
+func (c *call) resultBuffer() buffer.Content {
 	b := &c.body
-	if b.Memory == nil || len(b.Bytes) > smallRequest || b.Memory.Shared() || c.method.ResultSize() > 0 || len(c.worker.interceptors) > 0 {
-		return buffer.Get(c.method.ResultSize())
+	if b.Memory == nil || len(b.Bytes) > smallRequest || b.Memory.Shared() || c.method.ResultSize() > 0 || c.method.Borrows() || len(c.worker.interceptors) > 0 {
+		return buffer.Content{}
 	}
 	memory := b.Memory
 	b.Memory = nil
-	return memory
+	return buffer.Content{Bytes: memory.Bytes[:0], Memory: memory}
 }
 
 // begin marks c as running, or says why it shall not run any more.
 func (w *Worker) begin(c *call) *message.Error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
+	now := w.now()
 	if w.conn != nil && w.conn.pulse.missed(now) {
 		w.conn.link.Close(errStopped)
 		w.removeLocked(c)
@@ -76,8 +82,8 @@ func (w *Worker) begin(c *call) *message.Error {
 	return nil
 }
 
-// invoke runs the method behind the interceptors and puts its value in result.
-func (w *Worker) invoke(c *call, result *buffer.Buffer) *message.Error {
+// invoke runs the method behind the interceptors and puts its value in c.result.
+func (w *Worker) invoke(c *call) *message.Error {
 	var ctx context.Context // made only for those who look at it
 	if c.method.TakesContext() || c.stream || len(w.interceptors) > 0 {
 		ctx = c.open()
@@ -85,10 +91,12 @@ func (w *Worker) invoke(c *call, result *buffer.Buffer) *message.Error {
 	}
 	var err error
 	if len(w.interceptors) == 0 {
-		err = c.call(ctx, result)
+		err = c.call(ctx)
 	} else {
-		result.Bytes = append(result.Bytes, 0xc0) // nil, if an interceptor drops the method or its error
-		err = w.intercepted(ctx, c, func(ctx context.Context) error { return c.call(ctx, result) })
+		err = w.intercepted(ctx, c, c.call)
+		if err == nil && len(c.result.Bytes) == 0 { // it has dropped the method or its error
+			c.null()
+		}
 	}
 	if err != nil {
 		return w.coded(ctx, c, err)
@@ -96,17 +104,22 @@ func (w *Worker) invoke(c *call, result *buffer.Buffer) *message.Error {
 	return nil
 }
 
-// call runs the method and puts its value in result: nil, if it has none.
-func (c *call) call(ctx context.Context, result *buffer.Buffer) error {
+// null makes nil the result.
+func (c *call) null() {
+	c.result.Release()
+	memory := buffer.Get(0)
+	memory.Bytes = append(memory.Bytes, 0xc0)
+	c.result = buffer.Content{Bytes: memory.Bytes, Memory: memory}
+}
+
+// call runs the method and puts its value in c.result: nothing, if it failed.
+func (c *call) call(ctx context.Context) error {
 	var emit method.Emit
 	if c.stream {
 		emit = func(item []byte) error { return c.worker.emit(ctx, c, item) }
 	}
-	value, err := c.method.Call(ctx, &c.body, emit, result.Bytes[:0], c.limit)
-	if err != nil {
-		value = append(value, 0xc0)
-	}
-	result.Bytes = value
+	value, err := c.method.Call(ctx, &c.body, emit, &c.result, c.limit)
+	c.result.Bytes = value
 	return err
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/servicetools/servicetools/wire/buffer"
 )
 
-// A result takes over the memory of a small request, and of no other: it is kept
-// until it is acknowledged.
+// A result takes over the memory of a small request that is not borrowed, and of no
+// other: it is kept until it is acknowledged.
 func TestCall_resultBuffer(t *testing.T) {
 	w, err := New(newLab(), Config{Addr: "tcp://127.0.0.1:1", Insecure: true, Concurrency: 1})
 	if err != nil {
@@ -17,13 +17,21 @@ func TestCall_resultBuffer(t *testing.T) {
 		c := &call{worker: w, method: w.table.Lookup([]byte("gate")), body: buffer.Keep(make([]byte, size), nil)}
 		request := c.body.Memory
 		result := c.resultBuffer()
-		if (result == request) != taken || cap(result.Bytes) > 2*smallRequest {
-			t.Errorf("a request of %d bytes: its memory is taken over: %v; the result has room for %d", size, result == request, cap(result.Bytes))
+		if (result.Memory == request) != taken || cap(result.Bytes) > 2*smallRequest {
+			t.Errorf("a request of %d bytes: its memory is taken over: %v; the result has room for %d", size, result.Memory == request, cap(result.Bytes))
 		}
 		if (c.body.Memory == nil) != taken {
 			t.Errorf("a request of %d bytes: its memory has two owners or none", size)
 		}
 		c.body.Release()
 		result.Release()
+	}
+	w, err = New(newLender(), Config{Addr: "tcp://127.0.0.1:1", Insecure: true, Concurrency: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &call{worker: w, method: w.table.Lookup([]byte("invert")), body: buffer.Keep(make([]byte, 100), nil)}
+	if request := c.body.Memory; request == nil || c.resultBuffer().Memory == request || c.body.Memory != request {
+		t.Error("the memory of a request is taken over that is borrowed")
 	}
 }

@@ -23,14 +23,14 @@ func (w *Worker) leave(stop func()) {
 	w.capacityLocked()
 	parked := w.parked
 	w.parked = nil
-	running := len(w.calls) + len(w.claimed)
+	running := w.calls.Len() + len(w.claimed)
 	w.mu.Unlock()
 	w.log.Info("leaving", "calls", running, "drain_timeout", w.cfg.DrainTimeout)
 	for _, c := range append(w.pool.withdraw(), parked...) {
 		c.body.Release()
-		w.finish(c, buffer.Get(0), errDraining)
+		w.finish(c, buffer.Content{}, errDraining)
 	}
-	idle := func() bool { return len(w.calls)+len(w.claimed) == 0 }
+	idle := func() bool { return w.calls.Len()+len(w.claimed) == 0 }
 	if !w.await(w.cfg.DrainTimeout, idle) {
 		w.mu.Lock()
 		late := w.openLocked()

@@ -19,13 +19,13 @@ type outcome struct {
 	known   bool // origin is set
 	origin  message.Origin
 	attempt int
-	body    *buffer.Buffer // nil when it was forgotten
+	body    buffer.Content // its memory is nil when it was forgotten
 	stream  *call          // whose items the client may not have seen; nil = there are none
 }
 
-// size is what o holds, in bytes.
+// size is what o holds, in bytes: all of the memory that its body lies in.
 func (o *outcome) size() int {
-	n := cap(o.body.Bytes)
+	n := cap(o.body.Memory.Bytes)
 	if o.stream != nil {
 		n += o.stream.flow.bytes
 	}
@@ -51,10 +51,10 @@ func (k *kept) add(o outcome) {
 }
 
 func (k *kept) forget(i int) {
-	if o := &k.list[i]; o.body != nil {
+	if o := &k.list[i]; o.body.Memory != nil {
 		k.bytes -= o.size()
 		o.body.Release()
-		o.body, o.stream = nil, nil
+		o.stream = nil
 	}
 }
 
@@ -85,7 +85,7 @@ func (k *kept) move() (told, streams []outcome) {
 	told = k.list[:0]
 	for i, o := range k.list {
 		switch {
-		case !o.known || o.body == nil:
+		case !o.known || o.body.Memory == nil:
 			k.forget(i)
 		case o.stream != nil:
 			k.bytes -= o.size()
@@ -101,22 +101,18 @@ func (k *kept) move() (told, streams []outcome) {
 
 // finish ends c: failure, or the value in result, goes to the broker. result
 // is given away.
-func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) {
+func (w *Worker) finish(c *call, result buffer.Content, failure *message.Error) {
+	c.result = buffer.Content{}
 	kind := message.KindResult
 	if failure != nil {
 		kind = message.KindError
-		result.Bytes = failure.Append(result.Bytes[:0])
-		if len(result.Bytes) > max(c.limit, minMessage) {
-			short := message.Errorf(failure.Code, "%s", short(failure.Message))
-			short.Ran = failure.Ran
-			result.Bytes = short.Append(result.Bytes[:0])
-		}
-	}
-	if n := len(result.Bytes); n < buffer.Large && cap(result.Bytes) > 2*buffer.Large { // it may be kept for a while
-		small := buffer.Get(n)
-		small.Bytes = append(small.Bytes, result.Bytes...)
 		result.Release()
-		result = small
+		result = c.failed(failure)
+	}
+	if n := len(result.Bytes); n < buffer.Large && cap(result.Memory.Bytes) > 2*buffer.Large { // it may be kept for a while
+		large := result
+		result = buffer.Keep(large.Bytes, nil)
+		large.Release()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,21 +140,33 @@ func (w *Worker) finish(c *call, result *buffer.Buffer, failure *message.Error) 
 			return
 		}
 	}
-	w.tellLocked(c, o)
+	w.tellLocked(c, o, c.brief)
+}
+
+// failed returns the body of an ERROR.
+func (c *call) failed(failure *message.Error) buffer.Content {
+	memory := buffer.Get(0)
+	memory.Bytes = failure.Append(memory.Bytes)
+	if len(memory.Bytes) > max(c.limit, minMessage) {
+		short := message.Errorf(failure.Code, "%s", short(failure.Message))
+		short.Ran = failure.Ran
+		memory.Bytes = short.Append(memory.Bytes[:0])
+	}
+	return buffer.Content{Bytes: memory.Bytes, Memory: memory}
 }
 
 // hold keeps o beside c. It is not part of finish, where it would be an allocation
 // for every call.
 func (c *call) hold(o outcome) { c.held = &o }
 
-// tellLocked ends c with its outcome.
-func (w *Worker) tellLocked(c *call, o outcome) {
+// tellLocked ends c with its outcome. Who says held calls flush afterwards.
+func (w *Worker) tellLocked(c *call, o outcome, held bool) {
 	w.removeLocked(c)
 	c.held = nil
 	w.kept.add(o)
 	if w.conn != nil {
 		e := c.head(o.kind)
-		w.conn.appendBody(&e, o.body)
+		w.conn.appendBody(&e, o.body, held)
 	}
 }
 
@@ -171,8 +179,9 @@ func (w *Worker) stopLocked(c *call, cause *message.Error) {
 	}
 	o := *c.held
 	o.kind, o.stream = message.KindError, nil
-	o.body.Bytes = cause.Append(o.body.Bytes[:0])
-	w.tellLocked(c, o)
+	o.body.Release()
+	o.body = c.failed(cause)
+	w.tellLocked(c, o, false)
 }
 
 func (w *Worker) removeLocked(c *call) {
@@ -182,6 +191,6 @@ func (w *Worker) removeLocked(c *call) {
 		}
 		delete(w.claimed, c.origin)
 	} else {
-		delete(w.calls, c.token)
+		w.calls.Delete(c.token)
 	}
 }

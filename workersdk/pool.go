@@ -1,6 +1,11 @@
 package workersdk
 
-import "sync"
+import (
+	"sync"
+	"time"
+
+	"github.com/servicetools/servicetools/workersdk/method"
+)
 
 // pool runs calls in at most limit goroutines, in the order in which they
 // came. Goroutines are used again, since their stacks have grown, and end when
@@ -10,8 +15,15 @@ import "sync"
 // has found some: as many run as there are calls that block or processors that
 // have time, while short calls pass through few goroutines. To wake one for each
 // call costs a third of the rate of small calls.
+//
+// A goroutine that has found a call which is likely to be brief (method.Pace) wakes
+// none: it will be back before another could have come, and two that share
+// a stream of short calls wait for each other's locks and caches. What the calls
+// behind it have to fear, a call that takes long after all, ends with the patience
+// of the pool. That is a sixth of what a small call costs a worker while many are under way.
 type pool struct {
 	run   func(*call)
+	flush func() // sends what run has held back; called without mu
 	limit int
 
 	mu         sync.Mutex
@@ -25,11 +37,27 @@ type pool struct {
 	retiring   int  // signalled to end
 	closed     bool
 
+	brief    int            // goroutines that run a call which is likely to be brief, and have not lost our patience
+	lost     int            // how often some have
+	last     *method.Method // of the last such call
+	taken    int            // calls that were begun, ever
+	seen     int            // taken when patience was set
+	patience *time.Timer    // ends briefWait after it was set; nil until it is needed
+	waiting  bool           // patience is set
+	calm     bool           // for a moment since then, nothing was under way
+
 	ended sync.WaitGroup // one for each goroutine
 }
 
-func newPool(limit int, run func(*call)) *pool {
-	p := &pool{run: run, limit: limit}
+// briefWait is how long brief calls may keep others waiting, and their own results
+// back; within it fewBrief calls at least are to begin.
+const (
+	briefWait = 500 * time.Microsecond
+	fewBrief  = 16
+)
+
+func newPool(limit int, run func(*call), flush func()) *pool {
+	p := &pool{run: run, flush: flush, limit: limit}
 	p.work.L = &p.mu
 	return p
 }
@@ -38,8 +66,17 @@ func newPool(limit int, run func(*call)) *pool {
 func (p *pool) submit(calls ...*call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.head > len(p.queue)/2 { // of a worker that is never idle it would grow without end
+		n := copy(p.queue, p.queue[p.head:])
+		clear(p.queue[n:])
+		p.queue, p.head = p.queue[:n], 0
+	}
 	p.queue = append(p.queue, calls...)
-	p.callLocked()
+	if p.brief > 0 {
+		p.setPatienceLocked()
+	} else {
+		p.callLocked()
+	}
 }
 
 // callLocked sees to it that a goroutine looks for work, if there is some and
@@ -72,47 +109,45 @@ func (p *pool) startLocked() {
 
 // loop ends by returning, or by a method that calls runtime.Goexit.
 func (p *pool) loop() {
-	defer p.exit()
-	for c := p.next(true); c != nil; c = p.next(false) {
-		p.run(c)
+	s := shift{pool: p, came: true}
+	defer s.end()
+	for c := s.next(); c != nil; c = s.next() {
+		s.run(c)
 	}
 }
 
-func (p *pool) exit() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.goroutines--
-	p.callLocked() // a method may have ended the goroutine with calls waiting
-	p.ended.Done()
+// setPatienceLocked begins the time that brief calls have, unless it has begun.
+func (p *pool) setPatienceLocked() {
+	switch {
+	case p.waiting:
+		return
+	case p.patience == nil:
+		p.patience = time.AfterFunc(briefWait, p.losePatience)
+	default:
+		p.patience.Reset(briefWait)
+	}
+	p.waiting, p.calm, p.seen = true, false, p.taken
 }
 
-// next waits for a call, or returns nil to end the goroutine, which came to look
-// or has run a call.
-func (p *pool) next(came bool) *call {
+// losePatience is what the timer runs. If the pool was not calm meanwhile, help is
+// called, and if few calls have begun, one that is not brief is in the way. What is
+// held back is sent in any case.
+func (p *pool) losePatience() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if came {
-		p.coming = false
-	}
-	for p.head == len(p.queue) {
-		if p.closed {
-			return nil
+	p.waiting = false
+	if !p.calm {
+		if p.brief > 0 && p.taken-p.seen < fewBrief {
+			p.last.Pace.Overran()
+			p.brief = 0
+			p.lost++
 		}
-		if p.retiring > 0 {
-			p.retiring--
-			return nil
-		}
-		p.idle++
-		p.work.Wait()
-		p.coming = false
+		p.callLocked()
 	}
-	c := p.queue[p.head]
-	p.queue[p.head] = nil
-	if p.head++; p.head == len(p.queue) {
-		p.queue, p.head = p.queue[:0], 0
+	if p.head < len(p.queue) {
+		p.setPatienceLocked()
 	}
-	p.callLocked()
-	return c
+	p.mu.Unlock()
+	p.flush()
 }
 
 // withdraw takes out and returns the calls that were not started.
@@ -141,4 +176,7 @@ func (p *pool) close() {
 	defer p.mu.Unlock()
 	p.closed = true
 	p.wakeLocked(p.idle)
+	if p.patience != nil {
+		p.patience.Stop()
+	}
 }

@@ -21,7 +21,7 @@ func TestPool_goroutines(t *testing.T) {
 			if c.attempt == 1 {
 				runtime.Goexit()
 			}
-		})
+		}, func() {})
 		for i := range 10 {
 			p.submit(&call{attempt: i % 2})
 		}

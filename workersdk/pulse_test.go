@@ -54,14 +54,14 @@ func TestWorker_stoppedBeforeACallBegins(t *testing.T) {
 	w.wake()
 	w.mu.Lock()
 	c := &call{worker: w.Worker, method: w.table.Lookup([]byte("gate")), token: 7}
-	w.calls[c.token] = c
+	w.calls.Put(c.token, c)
 	w.mu.Unlock()
 	w.pool.submit(c)
 	p.closed()
 	b.worker()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n := l.runs.Load(); n != 0 || w.strays != 0 || len(w.calls) != 0 || len(w.kept.list) != 0 {
-		t.Errorf("the stale call ran %d times; %d strays, %d calls, %d outcomes", n, w.strays, len(w.calls), len(w.kept.list))
+	if n := l.runs.Load(); n != 0 || w.strays != 0 || w.calls.Len() != 0 || len(w.kept.list) != 0 {
+		t.Errorf("the stale call ran %d times; %d strays, %d calls, %d outcomes", n, w.strays, w.calls.Len(), len(w.kept.list))
 	}
 }

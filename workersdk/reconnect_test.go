@@ -147,7 +147,7 @@ func TestWorker_waitingCallsOfALostLink(t *testing.T) {
 			p.call(1, "gate", "first")
 			p.call(2, "gate", "second")
 			receive(t, l.entered, "the first")
-			until(t, "the second waits", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.calls) == 2 })
+			until(t, "the second waits", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.calls.Len() == 2 })
 			b.kill()
 			b = newScripted(t, b.addr, c.id, nil)
 			p = b.worker()
@@ -172,7 +172,7 @@ func TestKept_bounds(t *testing.T) {
 	var k kept
 	add := func(size int) {
 		b := make([]byte, size)
-		k.add(outcome{body: buffer.Of(b), known: true})
+		k.add(outcome{body: buffer.Content{Bytes: b, Memory: buffer.Of(b)}, known: true})
 	}
 	for range 10 {
 		add(maxKeptBytes / 4)
@@ -205,7 +205,7 @@ func TestWorker_drainOnStop(t *testing.T) {
 	p.call(1, "gate", "first")
 	p.call(2, "gate", "second")
 	receive(t, l.entered, "the first")
-	until(t, "the second waits", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.calls) == 2 })
+	until(t, "the second waits", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.calls.Len() == 2 })
 	w.stop()
 	p.want(message.KindCapacity, 0)
 	if e := p.failure(2); e.Code != message.ShuttingDown || e.Execution() != message.NotExecuted {

@@ -95,7 +95,7 @@ func (w *Worker) fenceLocked() {
 func (w *Worker) claimLocked(k *connection) {
 	told, streams := w.kept.move()
 	for _, o := range told {
-		k.appendBody(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, ID: uint64(o.attempt)}, o.body)
+		k.appendBody(&message.Envelope{Kind: o.kind, Flags: message.FlagOrigin, Origin: o.origin, ID: uint64(o.attempt)}, o.body, false)
 	}
 	open := w.openLocked()
 	for _, o := range streams {
@@ -106,7 +106,7 @@ func (w *Worker) claimLocked(k *connection) {
 	w.ended = 0
 	for _, c := range open {
 		// A cancelled call has nobody who asks for it.
-		delete(w.calls, c.token)
+		w.calls.Delete(c.token)
 		twice := w.claimed[c.origin] != nil
 		if !c.known || twice || c.cause != nil {
 			w.strayLocked(c, errOrphaned)
@@ -136,8 +136,8 @@ func (k *connection) claim(c *call) {
 
 // openLocked lists the calls whose outcome somebody may want.
 func (w *Worker) openLocked() []*call {
-	open := make([]*call, 0, len(w.calls)+len(w.claimed))
-	for _, c := range w.calls {
+	open := make([]*call, 0, w.calls.Len()+len(w.claimed))
+	for _, c := range w.calls.All() {
 		open = append(open, c)
 	}
 	for _, c := range w.claimed {

@@ -97,6 +97,6 @@ func (k *connection) grantLocked(c *call, window uint64) {
 		k.append(&e)
 	}
 	if c.held != nil {
-		k.worker.tellLocked(c, *c.held)
+		k.worker.tellLocked(c, *c.held, false)
 	}
 }

@@ -131,7 +131,7 @@ func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
 		o := w.kept.list[0]
 		if late { // as if the method returned only behind the claim
 			w.kept = kept{}
-			w.calls[1] = o.stream
+			w.calls.Put(1, o.stream)
 		}
 		w.mu.Unlock()
 		b.kill()

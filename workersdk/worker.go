@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/numbers"
 	"github.com/servicetools/servicetools/wire/version"
 	"github.com/servicetools/servicetools/workersdk/method"
 )
@@ -25,6 +27,7 @@ type Worker struct {
 	pool         *pool
 	log          *slog.Logger
 	drainAsked   chan struct{} // closed when the broker sends DRAIN
+	began        time.Time     // see now
 	changed      chan struct{} // of 1: a call or an outcome is gone; for leave
 
 	mu      sync.Mutex
@@ -33,7 +36,7 @@ type Worker struct {
 	broker  message.SessionID        // the last one that registered us; zero = none yet
 	conn    *connection              // registered and alive, else nil
 	joining bool                     // REGISTER is sent and not yet answered
-	calls   map[uint64]*call         // by token: those of the present or the last link
+	calls   numbers.Table[call]      // by token: those of the present or the last link
 	claimed map[message.Origin]*call // those taken over from an earlier broker
 	ended   int                      // of claimed, those that only wait to be asked for their items
 	parked  []*call                  // not started when the link was lost; also in calls or claimed
@@ -59,16 +62,20 @@ func New(obj any, cfg Config, opts ...Option) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, table: table, interceptors: o.interceptors, log: cfg.Log, id: cfg.ID,
+		began: time.Now(), cfg: cfg, table: table, interceptors: o.interceptors, log: cfg.Log, id: cfg.ID,
 		drainAsked: make(chan struct{}), changed: make(chan struct{}, 1),
-		calls: map[uint64]*call{}, claimed: map[message.Origin]*call{},
+		claimed: map[message.Origin]*call{},
 	}
-	w.pool = newPool(cfg.Concurrency, w.execute)
+	w.pool = newPool(cfg.Concurrency, w.execute, w.flush)
 	if e := w.registration().Validate(); e != nil {
 		return nil, fmt.Errorf("workersdk: %w", e)
 	}
 	return w, nil
 }
+
+// now is time.Now with the wall clock of the worker's beginning: it reads one clock
+// instead of two, which each call does.
+func (w *Worker) now() time.Time { return w.began.Add(time.Since(w.began)) }
 
 // ID returns the worker's id as the broker knows it; until it is registered,
 // the configured one.
@@ -110,7 +117,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	leaving.Wait()
 	w.pool.close()
 	w.mu.Lock()
-	stuck := w.strays + len(w.calls) + len(w.claimed)
+	stuck := w.strays + w.calls.Len() + len(w.claimed)
 	w.mu.Unlock()
 	if stuck > 0 {
 		return fmt.Errorf("workersdk: %d calls did not end when they were told to", stuck)

@@ -263,7 +263,7 @@ func TestPool_waitingCalls(t *testing.T) {
 		"cancelled":         {cause: errCancel},
 	} {
 		c.worker, c.method, c.token = w, m, 5
-		w.calls[5] = c
+		w.calls.Put(5, c)
 		w.execute(c)
 		o := w.kept.list[len(w.kept.list)-1]
 		if e := message.ParseError(o.body.Bytes); string(e.Code) != name || e.Execution() != message.NotExecuted {

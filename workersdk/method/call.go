@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"unsafe"
 
 	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
@@ -40,15 +41,23 @@ type frame struct {
 	params []reflect.Value  // the end of in that is decoded; settable
 	ctx    *context.Context // in front of them, if the method takes a context
 
-	args, kwargs decoder
-	lease        lease
-	result       encoder
+	// Of a method that is called directly.
+	args  [2]unsafe.Pointer // where params lie
+	value unsafe.Pointer    // where the result goes
+	out   reflect.Value     // what lies at value, with its type
+	err   error             // what the method returned
+
+	positional, named decoder
+	lease             lease
+	result            encoder
 }
 
-// lease lets arguments lie in the memory of a large body instead of being copied.
+// lease lets arguments lie in the memory of the body instead of being copied.
 type lease struct {
-	whole int  // bytes of the body; 0 = everything is copied
+	whole int  // bytes of a large body; 0 = only what is borrowed is not copied
 	taken bool // an argument lies in it: the memory is the method's for good
+	lends bool // the memory is the call's
+	lent  bool // an argument is borrowed: the memory is the method's until it returns
 }
 
 func (m *Method) newFrame() *frame {
@@ -65,6 +74,13 @@ func (m *Method) newFrame() *frame {
 		f.in = append(f.in, reflect.New(p.typ).Elem())
 	}
 	f.params = f.in[first:]
+	if m.direct != nil {
+		for i, v := range f.params {
+			f.args[i] = v.Addr().UnsafePointer()
+		}
+		result := reflect.New(m.typ.Out(0))
+		f.value, f.out = result.UnsafePointer(), result.Elem()
+	}
 	return f
 }
 
@@ -76,14 +92,42 @@ func (m *Method) release(f *frame) {
 	if f.ctx != nil {
 		*f.ctx = nil
 	}
-	f.args, f.kwargs, f.lease, f.result = decoder{}, decoder{}, lease{}, encoder{}
+	if m.direct != nil {
+		f.out.SetZero()
+		f.err = nil
+	}
+	f.positional, f.named, f.lease, f.result = decoder{}, decoder{}, lease{}, encoder{}
 	m.frames.Put(f)
 }
 
-// Call decodes body, the args and kwargs of a CALL, runs the method and
-// appends its result, one msgpack value, to dst. The result takes at most
-// limit bytes. The body is gone before the method runs: its memory is released,
-// or the method's own, if a large argument lies in it.
+// run calls the function, and returns its value, if it has one.
+func (m *Method) run(f *frame) (value reflect.Value, err error) {
+	if m.direct != nil {
+		m.direct(m.receiver, f)
+		return f.out, f.err
+	}
+	var out []reflect.Value
+	if m.variadic {
+		out = m.fn.CallSlice(f.in)
+	} else {
+		out = m.fn.Call(f.in)
+	}
+	if m.hasError {
+		err, _ = out[len(out)-1].Interface().(error)
+	}
+	if m.result != nil {
+		value = out[0]
+	}
+	return value, err
+}
+
+// Call decodes body, the args and kwargs of a CALL, runs the method and returns its
+// result, one msgpack value of at most limit bytes, which dst holds: in the memory that
+// it has, or else in some that it gets, or where the method had borrowed it; a nil dst
+// leaves it to the garbage collector. The body is gone before the method runs: its memory
+// is released, or the method's own, if a large argument lies in it, or lent to the method.
+// What was lent is released when the result is there, and left to the garbage
+// collector if there is none.
 //
 // The items of a stream go to emit, and the result is nil; without an emit,
 // for a caller that takes no parts, they become an array. A channel is
@@ -94,47 +138,59 @@ func (m *Method) release(f *frame) {
 // ran, a *HandlerError if the method returned one, a *PanicError if it
 // panicked. A method that ends its goroutine with runtime.Goexit ends the
 // caller's.
-func (m *Method) Call(ctx context.Context, body *buffer.Content, emit Emit, dst []byte, limit int) (result []byte, err error) {
+func (m *Method) Call(ctx context.Context, body *buffer.Content, emit Emit, dst *buffer.Content, limit int) (result []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			result, err = dst, &PanicError{Value: v, Stack: debug.Stack()}
+			result, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
+	if dst == nil {
+		dst = new(buffer.Content)
+	}
 	f := m.frames.Get().(*frame)
-	if body.Memory != nil && len(body.Bytes) >= buffer.Large {
+	if f.lease.lends = body.Memory != nil; f.lease.lends && len(body.Bytes) >= buffer.Large {
 		f.lease.whole = len(body.Bytes)
 	}
 	if e := m.decode(f, body.Bytes); e != nil {
 		m.release(f)
-		return dst, e
+		return nil, e
 	}
-	if f.lease.taken {
+	var lent buffer.Content
+	switch {
+	case f.lease.taken:
 		*body = buffer.Content{}
-	} else {
+	case f.lease.lent: // whatever becomes of the method, who called it cannot release this
+		lent, *body = *body, buffer.Content{}
+	default:
 		body.Release()
 	}
 	if f.ctx != nil {
 		*f.ctx = ctx
 	}
-	var out []reflect.Value
-	if m.variadic {
-		out = m.fn.CallSlice(f.in)
-	} else {
-		out = m.fn.Call(f.in)
+	value, err := m.run(f)
+	if err != nil {
+		m.release(f)
+		return nil, &HandlerError{err}
 	}
-	if m.hasError {
-		if err, _ := out[len(out)-1].Interface().(error); err != nil {
+	if m.inPlace {
+		if result, ok := inPlace(value.Bytes(), &lent); ok && len(result) <= limit {
 			m.release(f)
-			return dst, &HandlerError{err}
+			dst.Release()
+			*dst = buffer.Content{Bytes: result, Memory: lent.Memory}
+			return result, nil
 		}
 	}
+	if dst.Memory == nil {
+		memory := buffer.Get(m.ResultSize())
+		*dst = buffer.Content{Bytes: memory.Bytes, Memory: memory}
+	}
 	e := &f.result
-	e.b, e.limit = dst, len(dst)+limit
+	e.b, e.limit = dst.Memory.Bytes[:0], limit
 	switch {
 	case m.stream != noStream:
-		err = m.drain(e, out[0], emit)
+		err = m.drain(e, value, emit)
 	case m.result != nil:
-		err = m.result.encode(e, out[0])
+		err = m.result.encode(e, value)
 	default:
 		e.null()
 	}
@@ -145,8 +201,10 @@ func (m *Method) Call(ctx context.Context, body *buffer.Content, emit Emit, dst 
 	m.noteSize(len(result))
 	m.release(f) // not after a panic: who knows what still uses it
 	if err != nil {
-		return dst, m.unsent(err, limit)
+		return nil, m.unsent(err, limit)
 	}
+	dst.Bytes, dst.Memory.Bytes = result, result // which may have grown
+	lent.Release()
 	return result, nil
 }
 
@@ -169,17 +227,17 @@ func (m *Method) decode(f *frame, body []byte) *message.Error {
 	if e != nil {
 		return e
 	}
-	f.args = decoder{b: args, allowance: allowanceFor(len(body)), lease: &f.lease}
-	f.kwargs = decoder{b: kwargs, lease: &f.lease}
-	n, pairs := int(f.args.next().num), int(f.kwargs.next().num) // a nil counts as none
+	f.positional = decoder{b: args, allowance: allowanceFor(len(body)), lease: &f.lease}
+	f.named = decoder{b: kwargs, lease: &f.lease}
+	n, pairs := int(f.positional.next().num), int(f.named.next().num) // a nil counts as none
 	var err error
 	switch {
 	case m.fields != nil:
-		err = m.decodeStruct(f.params[0], &f.args, n, &f.kwargs, pairs)
+		err = m.decodeStruct(f.params[0], &f.positional, n, &f.named, pairs)
 	case pairs > 0:
 		err = &mismatch{why: "it takes its arguments by position, not by name"}
 	default:
-		err = m.decodeList(f.params, &f.args, n)
+		err = m.decodeList(f.params, &f.positional, n)
 	}
 	if err != nil {
 		return message.Errorf(message.BadArgs, "%s: %v; its signature is %s", m.name, err, m.info.Signature)

@@ -17,6 +17,7 @@ type codec struct {
 	decode func(d *decoder, v reflect.Value) error // v is settable
 	encode func(e *encoder, v reflect.Value) error
 	fields *fields // of a struct that is a map in messages
+	own    bool    // the type encodes itself
 }
 
 var (
@@ -74,11 +75,14 @@ func (b *builder) fill(c *codec, t reflect.Type) error {
 	case rawType:
 		c.decode, c.encode = decodeRaw, encodeRaw
 		return nil
+	case borrowedType:
+		c.decode, c.encode = decodeBorrowed, encodeBytes
+		return nil
 	case anyType:
 		c.decode, c.encode = decodeAny, encodeAny
 		return nil
 	}
-	if fillOwn(c, t) {
+	if c.own = fillOwn(c, t); c.own {
 		return nil
 	}
 	switch t.Kind() {
@@ -201,7 +205,7 @@ func decodeOwnWith(d *decoder, v reflect.Value, unmarshal func([]byte) error) er
 	if t.kind != kindString && t.kind != kindBinary {
 		return wrongType(v.Type(), t)
 	}
-	if err := unmarshal(append([]byte(nil), t.data...)); err != nil { // it may keep what it gets
+	if err := unmarshal(clone(t.data)); err != nil { // it may keep what it gets
 		return refused(v, t, err)
 	}
 	return nil

@@ -48,7 +48,15 @@ func (d *decoder) own(b []byte) []byte {
 		l.taken = true
 		return b[:len(b):len(b)]
 	}
-	return append(make([]byte, 0, len(b)), b...)
+	return clone(b)
+}
+
+// clone copies b, without clearing the memory first as append(make...) does. The copy
+// is not nil.
+func clone(b []byte) []byte {
+	c := make([]byte, len(b))
+	copy(c, b)
+	return c
 }
 
 // Arguments may take so much memory: what many small values need in any case,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"unicode/utf8"
+
+	"github.com/servicetools/servicetools/wire/message"
 )
 
 // maxDepth bounds the nesting of a result: deeper ones are refused by every
@@ -104,7 +106,7 @@ func (e *encoder) text(s string) error {
 	n := uint64(len(s))
 	switch {
 	case !utf8.ValidString(s):
-		e.binaryHead(n)
+		e.binaryHead(len(s))
 	case n < 32:
 		e.b = append(e.b, 0xa0|byte(n))
 	case n < 1<<8:
@@ -122,32 +124,25 @@ func (e *encoder) bytes(b []byte) error {
 	if err := e.fits(len(b)); err != nil {
 		return err
 	}
-	e.binaryHead(uint64(len(b)))
+	e.binaryHead(len(b))
 	e.b = append(e.b, b...)
 	return nil
 }
 
-func (e *encoder) binaryHead(n uint64) {
+func (e *encoder) binaryHead(n int) { e.b = message.AppendBinaryHead(e.b, n) }
+
+// binaryHeadSize returns how many bytes binaryHead writes.
+func binaryHeadSize(n int) int {
 	switch {
 	case n < 1<<8:
-		e.fixed(0xc4, n, 1)
+		return 2
 	case n < 1<<16:
-		e.fixed(0xc5, n, 2)
-	default:
-		e.fixed(0xc6, n, 4)
+		return 3
 	}
+	return 5
 }
 
-func (e *encoder) arrayHead(n int) {
-	switch {
-	case n < 16:
-		e.b = append(e.b, 0x90|byte(n))
-	case n < 1<<16:
-		e.fixed(0xdc, uint64(n), 2)
-	default:
-		e.fixed(0xdd, uint64(n), 4)
-	}
-}
+func (e *encoder) arrayHead(n int) { e.b = message.AppendArrayHead(e.b, n) }
 
 func (e *encoder) mapHead(n int) {
 	switch {

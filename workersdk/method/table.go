@@ -94,6 +94,7 @@ func New(obj any, o Options) (*Table, error) {
 			// As a function of the object it is called without the allocation that
 			// reflect makes to find the code of a method value.
 			m.fn, m.object = v.Type().Method(i).Func, v
+			m.setDirect(v, name)
 			err = t.add(m)
 		}
 		if err != nil {

@@ -1,0 +1,39 @@
+package method
+
+import (
+	"testing"
+	"time"
+)
+
+func TestPace(t *testing.T) {
+	var p Pace
+	ran := func(n int, d time.Duration) {
+		for range n {
+			p.Ran(d)
+		}
+	}
+	steps := []struct {
+		what  string
+		do    func()
+		brief bool
+	}{
+		{"nothing is known", func() {}, false},
+		{"too few are quick", func() { ran(proven-1, briefTime) }, false},
+		{"one more is", func() { ran(1, 0) }, true},
+		{"one took long", func() { ran(1, briefTime+1) }, false},
+		{"too few are quick again", func() { ran(proven-1, briefTime) }, false},
+		{"one more is again", func() { ran(1, briefTime) }, true},
+		{"one overran", p.Overran, false},
+		{"every 50th takes long", func() {
+			for range 100 {
+				ran(49, briefTime)
+				ran(1, time.Second)
+			}
+		}, false},
+	}
+	for _, s := range steps {
+		if s.do(); p.Brief() != s.brief {
+			t.Errorf("%s: brief is %v", s.what, p.Brief())
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package workersdk
+
+import "time"
+
+// shift is one goroutine of a pool. Its fields are the goroutine's own.
+type shift struct {
+	pool  *pool
+	came  bool // it was woken or started, and has not looked yet
+	brief bool // it runs a call that is likely to be brief
+	lost  int  // pool.lost when that began: if it has grown, pool.brief does not count this one
+	held  bool // such calls have held their results back
+}
+
+// run runs c, and learns how long its method takes, unless that is known.
+func (s *shift) run(c *call) {
+	if s.brief {
+		s.held = true
+		s.pool.run(c)
+		return
+	}
+	m, began := c.method, time.Now()
+	s.pool.run(c)
+	if m != nil {
+		m.Pace.Ran(time.Since(began))
+	}
+}
+
+// next returns the next call. It waits for one, or returns nil to end the goroutine.
+func (s *shift) next() *call {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.returnLocked()
+	for p.head == len(p.queue) {
+		if s.held { // the last of a row
+			s.held = false
+			p.mu.Unlock()
+			p.flush()
+			p.mu.Lock()
+			continue
+		}
+		if p.closed {
+			return nil
+		}
+		if p.retiring > 0 {
+			p.retiring--
+			return nil
+		}
+		p.idle++
+		p.work.Wait()
+		p.coming = false
+	}
+	c := p.queue[p.head]
+	p.queue[p.head] = nil
+	if p.head++; p.head == len(p.queue) {
+		p.queue, p.head = p.queue[:0], 0
+	}
+	p.taken++
+	s.beginLocked(c)
+	return c
+}
+
+// beginLocked decides what becomes of the calls behind c.
+func (s *shift) beginLocked(c *call) {
+	p := s.pool
+	c.brief = c.method != nil && c.method.Pace.Brief()
+	if s.brief = c.brief; !s.brief {
+		if p.callLocked(); s.held {
+			s.held = false
+			p.mu.Unlock()
+			p.flush()
+			p.mu.Lock()
+		}
+		return
+	}
+	p.brief++
+	p.last, s.lost = c.method, p.lost
+	if s.held || p.head < len(p.queue) {
+		p.setPatienceLocked()
+	}
+}
+
+// returnLocked ends the call that was run.
+func (s *shift) returnLocked() {
+	p := s.pool
+	if s.came {
+		s.came, p.coming = false, false
+	}
+	if s.brief && s.lost == p.lost {
+		p.brief--
+	}
+	s.brief = false
+	if p.brief == 0 && p.head == len(p.queue) {
+		p.calm = true
+	}
+}
+
+// end ends the goroutine. A method may have ended it, with calls waiting.
+func (s *shift) end() {
+	p := s.pool
+	defer p.ended.Done()
+	p.mu.Lock()
+	s.returnLocked()
+	p.goroutines--
+	p.callLocked()
+	p.mu.Unlock()
+	if s.held {
+		p.flush()
+	}
+}
