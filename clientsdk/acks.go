@@ -61,7 +61,8 @@ func (s *session) sendAckLocked() {
 		return // the next ATTACH carries the count
 	}
 	e := message.Envelope{Kind: message.KindAck, ID: s.acks.received}
-	if _, err := s.link.Append(func(dst []byte) []byte { return e.Append(dst) }); err == nil {
+	if _, err := s.link.AppendHeld(func(dst []byte) []byte { return e.Append(dst) }); err == nil {
 		s.acks.told, s.acks.bytes = s.acks.received, 0
+		s.link.FlushSoon() // with the calls that follow
 	}
 }

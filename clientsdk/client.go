@@ -2,6 +2,7 @@ package clientsdk
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -102,7 +103,7 @@ func (c *Client) call(ctx context.Context, method string, args []any, into any) 
 	if c.session.plain() {
 		return c.once(ctx, method, args, into)
 	}
-	raw, err := c.intercepted(ctx, &Invocation{Method: method, Args: args})
+	raw, err := c.intercepted(ctx, &Invocation{Method: method, Args: slices.Clone(args)}) // else args of any call would be on the heap
 	if err != nil {
 		return err
 	}
@@ -161,17 +162,18 @@ func cancelledEarly(ctx context.Context) *Error {
 // deadline sets k.deadline to the nearer of ctx's and the timeout's, and
 // returns what is left until then, 0 for none.
 func (c *Client) deadline(ctx context.Context, k *call) (left time.Duration) {
-	k.deadline = time.Time{}
+	k.deadline = 0
 	at, bounded := ctx.Deadline()
 	if !bounded && c.set.timeout == 0 {
 		return 0
 	}
-	now := time.Now()
-	if c.set.timeout > 0 && (!bounded || now.Add(c.set.timeout).Before(at)) {
-		at = now.Add(c.set.timeout)
+	now := c.session.age()
+	left = at.Sub(c.session.began) - now
+	if !bounded || c.set.timeout > 0 && c.set.timeout < left {
+		left = c.set.timeout
 	}
-	k.deadline = at
-	return at.Sub(now)
+	k.deadline = max(now+left, 1)
+	return left
 }
 
 // wait returns when k has ended, and its error.
@@ -180,14 +182,16 @@ func (c *Client) wait(ctx context.Context, k *call) error {
 	if k.inbox != nil {
 		news = k.inbox.news
 	}
-	for over := ctx.Done(); ; {
+	over := ctx.Done()
+	if over == nil && news == nil { // half of what the select costs
+		<-k.done
+		return k.failure(ctx)
+	}
+	for {
 		select {
 		case <-k.done:
 			c.reportProgress(k)
-			if k.err != nil {
-				return withCause(ctx, k.err)
-			}
-			return nil
+			return k.failure(ctx)
 		case <-news:
 			c.reportProgress(k)
 		case <-over:
@@ -195,6 +199,14 @@ func (c *Client) wait(ctx context.Context, k *call) error {
 			over, news = nil, nil
 		}
 	}
+}
+
+// failure returns the error of k, which has ended, or nil.
+func (k *call) failure(ctx context.Context) error {
+	if k.err == nil {
+		return nil
+	}
+	return withCause(ctx, k.err)
 }
 
 // reportProgress gives the last progress to the caller, if that is new.
@@ -226,7 +238,7 @@ func (s *session) contextsOver(ctx context.Context) {
 			s.contextOverLocked(ctx, k)
 		}
 	}
-	for _, k := range s.calls {
+	for _, k := range s.calls.All() {
 		if k.future != nil && k.future.ctx == ctx {
 			s.contextOverLocked(ctx, k)
 		}
@@ -237,7 +249,7 @@ func (s *session) contextsOver(ctx context.Context) {
 // contextOverLocked ends k for the end of ctx. A deadline is the alarm's part,
 // which gives the broker a last moment to say what it knows.
 func (s *session) contextOverLocked(ctx context.Context, k *call) {
-	if ctx.Err() == context.DeadlineExceeded && !k.deadline.IsZero() && !time.Now().Before(k.deadline) {
+	if ctx.Err() == context.DeadlineExceeded && k.deadline > 0 && s.age() >= k.deadline {
 		return
 	}
 	s.cancelLocked(k, "the caller cancelled the call")

@@ -109,7 +109,7 @@ func (k *connection) attachedLocked(e *message.Envelope) error {
 	default:
 		close(s.ready)
 	}
-	s.cfg.log.Info("connected to the broker", "addr", k.addr, "resumed", a.Resumed, "calls", len(s.calls), "version", a.Version)
+	s.cfg.log.Info("connected to the broker", "addr", k.addr, "resumed", a.Resumed, "calls", s.calls.Len(), "version", a.Version)
 	s.promoteLocked()
 	return nil
 }
@@ -124,13 +124,13 @@ func (s *session) resubmitLocked(resumed bool, held uint64) {
 			delete(s.cancelled, number) // it never arrived
 		}
 	}
-	numbers := make([]uint64, 0, len(s.calls))
-	for number := range s.calls {
+	numbers := make([]uint64, 0, s.calls.Len())
+	for number := range s.calls.All() {
 		numbers = append(numbers, number)
 	}
 	slices.Sort(numbers)
 	for _, number := range numbers {
-		c := s.calls[number]
+		c := s.calls.Get(number)
 		switch {
 		case c.held:
 		case resumed && number <= held:
@@ -157,6 +157,7 @@ func (s *session) resendLocked(c *call) {
 		return
 	}
 	s.sendLocked(c, c.left())
+	s.wakeLocked()
 }
 
 // detach takes the link out of service and notes which calls it had handed
@@ -168,7 +169,7 @@ func (s *session) detach(k *connection, cause error) {
 	if stops(cause) {
 		handed = 0 // a broker that stops has answered every call that it took
 	}
-	for _, c := range s.calls {
+	for _, c := range s.calls.All() {
 		if c.sent && c.offset < handed {
 			c.handed = true
 		}
@@ -200,7 +201,7 @@ func (s *session) close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	empty := s.empty
-	if empty == nil && (len(s.calls) > 0 || s.waiting.first != nil) {
+	if empty == nil && (s.calls.Len() > 0 || s.waiting.first != nil) {
 		empty = make(chan struct{})
 		s.empty = empty
 	}
@@ -219,7 +220,7 @@ func (s *session) close(ctx context.Context) error {
 	for s.waiting.first != nil {
 		s.cancelLocked(s.waiting.first, "the client was closed")
 	}
-	for _, c := range s.calls {
+	for _, c := range s.calls.All() {
 		s.cancelLocked(c, "the client was closed")
 	}
 	grace := time.Duration(0)

@@ -18,13 +18,11 @@ type deadlines struct {
 	next  int64        // the tick that timer is set to; 0 = it is not set
 }
 
-// ticks returns how many ticks after the session's beginning t is over.
-func (s *session) ticks(t time.Time) int64 { return int64((t.Sub(s.began) + tick - 1) / tick) }
-
-// armLocked lets c expire at t, at most a tick later. Needs session.mu.
-func (s *session) armLocked(c *call, t time.Time) {
+// armLocked lets c expire when the session has the age at, or at most a tick later. Needs
+// session.mu.
+func (s *session) armLocked(c *call, at time.Duration) {
 	d := &s.deadlines
-	c.due = max(s.ticks(t), d.seen+1)
+	c.due = max(int64((at+tick-1)/tick), d.seen+1)
 	list := &d.wheel[c.due%slots]
 	if c.dueAfter = *list; c.dueAfter != nil {
 		c.dueAfter.dueBefore = c
@@ -55,7 +53,7 @@ func (s *session) disarmLocked(c *call) {
 func (s *session) setTimerLocked(due int64) {
 	d := &s.deadlines
 	d.next = due
-	wait := time.Until(s.began.Add(time.Duration(due) * tick))
+	wait := time.Duration(due)*tick - s.age()
 	if d.timer == nil {
 		d.timer = time.AfterFunc(wait, s.expire)
 	} else {
@@ -78,7 +76,7 @@ func (s *session) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := &s.deadlines
-	now := int64(time.Since(s.began) / tick) // whole ticks
+	now := int64(s.age() / tick) // whole ticks
 	d.next = 0
 	from := max(d.seen+1, now-slots+1)
 	d.seen = max(d.seen, now)

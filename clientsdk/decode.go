@@ -8,6 +8,7 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 )
 
@@ -32,12 +33,15 @@ func decode(body []byte, v any) error {
 		return undecodable(v, err)
 	}
 	switch v := v.(type) {
+	case *Buffer:
+		return v.take(&buffer.Content{Bytes: body})
 	case *Raw:
 		*v = bytes.Clone(body)
 		return nil
 	case *[]byte:
 		if b, ok := binaryOf(body); ok {
-			*v = append(make([]byte, 0, len(b)), b...) // not nil
+			*v = make([]byte, len(b)) // not nil, and not cleared before the copy
+			copy(*v, b)
 			return nil
 		}
 	case *struct{}: // any result will do

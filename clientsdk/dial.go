@@ -39,6 +39,7 @@ func (cfg *config) dialer() (func(context.Context, string) (*zmtp.Link, error), 
 			// All that may be in flight may be sent again in one go.
 			MaxPending: cfg.maxBytes + 8<<20,
 		},
+		Turns: new(zmtp.Turns),
 	}
 	return func(ctx context.Context, addr string) (*zmtp.Link, error) { return zmtp.Dial(ctx, addr, link) }, nil
 }

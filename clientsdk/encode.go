@@ -1,6 +1,7 @@
 package clientsdk
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func (c *call) prepare(method string, set *settings, args []any) *Error {
 	}
 	c.buf = buffer.Get(len(method) + len(set.key) + roomFor(args))
 	c.buf.Bytes = append(append(c.buf.Bytes, method...), set.key...)
-	c.methodEnd, c.keyEnd = len(method), len(c.buf.Bytes)
+	c.methodEnd, c.keyEnd = uint32(len(method)), uint32(len(c.buf.Bytes))
 	c.priority, c.flags = set.priority, 0
 	if set.idempotent {
 		c.flags |= message.FlagIdempotent
@@ -116,9 +117,7 @@ func (w *encoding) body(args []any) (err error) {
 			positional--
 		}
 	}
-	if err := w.encoder.EncodeArrayLen(positional); err != nil {
-		return err
-	}
+	w.b = message.AppendArrayHead(w.b, positional)
 	for i, arg := range args {
 		if _, ok := arg.(Kwargs); ok {
 			continue
@@ -128,16 +127,25 @@ func (w *encoding) body(args []any) (err error) {
 		}
 	}
 	if kwargs == nil {
-		return w.encoder.EncodeNil()
+		w.b = append(w.b, 0xc0)
+		return nil
 	}
 	return w.encoder.EncodeMapSorted(kwargs)
 }
 
 func (w *encoding) value(v any) error {
-	if raw, ok := v.(Raw); ok {
-		if err := message.Validate(raw); err != nil {
+	switch v := v.(type) {
+	case Raw:
+		if err := message.Validate(v); err != nil {
 			return err
 		}
+	case []byte: // as the library does, without its way through an io.Writer
+		if v != nil {
+			w.b = append(message.AppendBinaryHead(w.b, len(v)), v...)
+			return nil
+		}
+	case Buffer, *Buffer: // which would be sent as an empty map
+		return errors.New("a Buffer is no argument, its Bytes are")
 	}
 	return w.encoder.Encode(v)
 }

@@ -28,6 +28,8 @@ func (calc) Square(n int) (int, error) {
 	return n * n, nil
 }
 
+func (calc) Picture(width, height int) []byte { return make([]byte, width*height) }
+
 func (calc) Count(ctx context.Context) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for i := 1; ctx.Err() == nil && yield(i); i++ {
@@ -158,6 +160,32 @@ func ExampleClient_Go() {
 	// Output: 3 7
 }
 
+// One Buffer takes the results of many calls.
+func ExampleBuffer() {
+	addr, stop := startBroker()
+	defer stop()
+	ctx := context.Background()
+	c := dial(ctx, addr)
+	defer c.Close(ctx)
+
+	var futures []*clientsdk.Future
+	for width := range 3 {
+		futures = append(futures, c.Go(ctx, "picture", width*100, 200))
+	}
+	var picture clientsdk.Buffer
+	defer picture.Release()
+	for _, f := range futures {
+		if err := f.Result(&picture); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(len(picture.Bytes())) // until the next one
+	}
+	// Output:
+	// 0
+	// 20000
+	// 40000
+}
+
 func ExampleMap() {
 	addr, stop := startBroker()
 	defer stop()
@@ -269,6 +297,7 @@ func ExampleClient_Describe() {
 	// Output:
 	// add 1
 	// count 1
+	// picture 1
 	// render 1
 	// square 1
 	// Add(int, int) int <nil>

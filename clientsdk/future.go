@@ -2,10 +2,14 @@ package clientsdk
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 )
 
-// Future is a call under way.
+// Future is a call under way. Once that has ended it holds the result, and what memory that
+// came in, until it is asked for it, if only by Result(nil).
 type Future struct {
 	ctx   context.Context
 	over  gate
@@ -14,15 +18,22 @@ type Future struct {
 	// unhook takes f off its context; nil until it is on it.
 	unhook atomic.Pointer[func() bool]
 
-	taken bool  // call is under way or has ended
-	call  call  // if taken
-	raw   Raw   // the result, if not taken
-	err   error // set before over is closed, if not taken
+	call  call       // if not taken, only its reply
+	err   error      // set before over is closed, if not taken
+	mu    sync.Mutex // for the reply, once over is closed
+	taken bool       // call is under way or has ended
+	moved bool       // a Buffer has the reply. Guarded by mu
 }
+
+var errMovedResult = errors.New("clientsdk: a Buffer has taken the result, which is there once")
 
 // Go starts a call and returns while it is under way. It waits only for a place
 // among the calls in flight (see WithMaxInFlight). Interceptors, retries and
 // progress reports cost a goroutine for the call; without them there is none.
+//
+// A call that is started while others of this client are under way is sent when
+// somebody waits for one of them (Done, Result), 16 KiB have gathered, or a
+// millisecond has passed: calls that are started one after the other travel together.
 func (c *Client) Go(ctx context.Context, method string, args ...any) *Future {
 	f := &Future{ctx: ctx}
 	c.start(f, method, args, ctx.Done() != nil)
@@ -34,9 +45,10 @@ func (c *Client) Go(ctx context.Context, method string, args ...any) *Future {
 func (c *Client) start(f *Future, method string, args []any, hook bool) {
 	ctx := f.ctx
 	if !c.session.plain() || c.set.progress != nil {
+		args := slices.Clone(args) // else those of any call would be on the heap
 		go func() {
 			defer f.finish()
-			f.err = c.call(ctx, method, args, &f.raw)
+			f.err = c.call(ctx, method, args, (*Raw)(&f.call.reply.Bytes))
 		}()
 		return
 	}
@@ -86,24 +98,41 @@ func (f *Future) leaveContext() {
 }
 
 // Done is closed when the call has ended.
-func (f *Future) Done() <-chan struct{} { return f.over.done() }
+func (f *Future) Done() <-chan struct{} {
+	if f.taken && !f.over.isClosed() { // the caller is about to wait
+		f.call.session.flush()
+	}
+	return f.over.done()
+}
 
 // Result waits for the end of the call and decodes its result into v, a
 // pointer, or drops it if v is nil. It may be called more than once and from
 // several goroutines; a []byte or Raw of 16 KiB or more is the same memory each
-// time.
+// time. A Buffer takes the result with it: whoever asks for it later gets an error.
 func (f *Future) Result(v any) error {
 	<-f.Done()
 	err := f.err
 	if f.taken && f.call.err != nil {
 		err = withCause(f.ctx, f.call.err)
 	}
-	switch {
-	case err != nil || v == nil:
+	if err != nil {
 		return err
-	case f.taken:
-		reply := call{reply: f.call.reply}
-		return reply.own(v)
 	}
-	return decode(f.raw, v)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case v == nil:
+	case f.moved:
+		return errMovedResult
+	case f.taken:
+		err = f.call.own(v)
+	default:
+		err = decode(f.call.reply.Bytes, v)
+	}
+	if _, moves := v.(*Buffer); moves && err == nil {
+		f.call.reply.Release() // a copy was enough for the Buffer
+		f.moved = true
+	}
+	f.call.settle()
+	return err
 }

@@ -33,7 +33,7 @@ func (s *session) releaseLocked() {
 	if s.held == 0 || s.broker.Instance == s.stopping {
 		return
 	}
-	for _, c := range s.calls {
+	for _, c := range s.calls.All() {
 		c.held = false
 	}
 	s.held = 0
@@ -43,7 +43,7 @@ func (s *session) releaseLocked() {
 // be had from it any more.
 func (k *connection) moveLocked() {
 	s := k.session
-	if k.moved || s.held == 0 || s.held < len(s.calls) || len(s.cfg.addrs) < 2 || s.link != k.link {
+	if k.moved || s.held == 0 || s.held < s.calls.Len() || len(s.cfg.addrs) < 2 || s.link != k.link {
 		return
 	}
 	k.moved = true

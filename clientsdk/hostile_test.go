@@ -166,8 +166,8 @@ func FuzzReceive(f *testing.F) {
 				t.Errorf("%d parts are held", len(c.inbox.parts))
 			}
 		}
-		if len(s.calls) != 0 || s.bytes != 0 {
-			t.Errorf("%d calls and %d bytes are left", len(s.calls), s.bytes)
+		if s.calls.Len() != 0 || s.bytes != 0 {
+			t.Errorf("%d calls and %d bytes are left", s.calls.Len(), s.bytes)
 		}
 		if s.acks.timer != nil {
 			s.acks.timer.Stop()

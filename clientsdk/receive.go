@@ -50,9 +50,7 @@ func (l *landing) deliver(memory *buffer.Buffer) {
 	switch {
 	case l.kind == message.KindError:
 		c.err = message.ParseError(l.body)
-	case len(l.body) < buffer.Large:
-		c.reply.Bytes = append(c.reply.Bytes[:0], l.body...)
-	default:
+	case !c.reuse(l.body):
 		c.reply = buffer.Keep(l.body, memory)
 	}
 	c.deliver()
@@ -91,7 +89,7 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 			return fmt.Errorf("%w: an outcome came for call %d, which was never made", zmtp.ErrProtocol, e.ID)
 		}
 		s.countLocked(message.HeaderSize + len(e.Body))
-		if c := s.calls[e.ID]; c != nil {
+		if c := s.calls.Get(e.ID); c != nil {
 			if e.Kind == message.KindError && s.holdLocked(c, e.Body) {
 				return nil
 			}
@@ -101,11 +99,11 @@ func (k *connection) envelopeLocked(e *message.Envelope) error {
 			delete(s.cancelled, e.ID)
 		}
 	case message.KindPart, message.KindProgress:
-		if c := s.calls[e.ID]; c != nil && c.inbox != nil {
+		if c := s.calls.Get(e.ID); c != nil && c.inbox != nil {
 			return c.inbox.add(e)
 		}
 	case message.KindAttempt:
-		if c := s.calls[e.ID]; c != nil {
+		if c := s.calls.Get(e.ID); c != nil {
 			c.attempt = uint8(min(e.Sequence, 255))
 		}
 	case message.KindAttached:

@@ -117,7 +117,7 @@ func (s *session) roundFailed(round []error) {
 		return
 	}
 	s.refused = message.Errorf(message.Unauthorized, "the broker refuses this client: %v", advise(s.outage))
-	for _, c := range s.calls {
+	for _, c := range s.calls.All() {
 		if !c.handed {
 			s.endLocked(c, s.refused)
 		}

@@ -1,14 +1,23 @@
 package clientsdk
 
-import "github.com/servicetools/servicetools/wire/message"
+import (
+	"bytes"
 
-// own decodes the reply of c, which has ended, into v. A large one that is wanted
-// as the bytes that it is becomes the caller's memory, and is not copied: it is
-// never released, and the garbage collector's in the end.
+	"github.com/servicetools/servicetools/wire/buffer"
+	"github.com/servicetools/servicetools/wire/message"
+)
+
+// own decodes the reply of c, which has ended, into v. A Buffer takes its memory over,
+// if the reply is worth that. A large reply that is wanted as the bytes that it is becomes the
+// caller's memory, and is not copied: it is the garbage collector's in the end.
 func (c *call) own(v any) error {
 	whole := c.reply.Bytes
-	if c.reply.Memory == nil || message.Validate(whole) != nil {
+	buf, moves := v.(*Buffer)
+	if !moves && len(whole) < buffer.Large || message.Validate(whole) != nil {
 		return decode(whole, v)
+	}
+	if moves {
+		return buf.take(&c.reply)
 	}
 	switch v := v.(type) {
 	case *Raw:
@@ -24,6 +33,16 @@ func (c *call) own(v any) error {
 	}
 	c.reply.Memory = nil
 	return nil
+}
+
+// settle leaves a small reply that may be asked for again in memory of its size, and
+// gives back what it lay in.
+func (c *call) settle() {
+	if b := c.reply.Bytes; c.reply.Memory != nil && len(b) < buffer.Large {
+		b = bytes.Clone(b)
+		c.reply.Release()
+		c.reply.Bytes = b
+	}
 }
 
 // binaryOf returns the content of a valid msgpack value if that is a bin.

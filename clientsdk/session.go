@@ -9,6 +9,7 @@ import (
 
 	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/numbers"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
 
@@ -39,7 +40,7 @@ type session struct {
 	closing   bool                // no new calls
 	leaving   bool                // nothing is in flight any more; run is to end
 	number    uint64              // of the last call
-	calls     map[uint64]*call    // in flight
+	calls     numbers.Table[call] // in flight
 	held      int                 // of calls, those that wait for another broker
 	stopping  string              // the instance of the broker that did not take them
 	cancelled map[uint64]struct{} // given up here, outcome not seen yet
@@ -59,7 +60,6 @@ func newSession(cfg *config, dial func(context.Context, string) (*zmtp.Link, err
 		ready:     make(chan struct{}),
 		ended:     make(chan struct{}),
 		outage:    errors.New("not connected yet"),
-		calls:     make(map[uint64]*call),
 		cancelled: make(map[uint64]struct{}),
 		maxCalls:  cfg.maxCalls,
 	}
@@ -73,18 +73,35 @@ var errClosed = message.Errorf(message.ShuttingDown, "the client is closed").Wit
 // start takes in a call: it is sent, or waits for a place or a connection. An
 // error means that the call was not taken and was not executed.
 func (s *session) start(c *call, timeout time.Duration) *Error {
+	large, more := c.size() >= buffer.Large, c.future != nil // before it can end
+	link, alone, e := s.admit(c, timeout)
+	switch {
+	case link == nil:
+	case alone, large: // nothing to wait for, or in the cache of this processor
+		link.Flush()
+	case more: // may follow
+		link.FlushSoon()
+	default: // callers that are ready to run may add theirs
+		link.Wake()
+	}
+	return e
+}
+
+// admit is start that leaves the call held on link, nil if it waits, and says whether
+// no other is in flight.
+func (s *session) admit(c *call, timeout time.Duration) (link *zmtp.Link, alone bool, e *Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closing:
-		return errClosed
+		return nil, false, errClosed
 	case s.refused != nil:
-		return s.refused
+		return nil, false, s.refused
 	}
 	if e := s.fitsMessageLocked(c); e != nil {
-		return e
+		return nil, false, e
 	}
-	if !c.deadline.IsZero() {
+	if c.deadline > 0 {
 		s.armLocked(c, c.deadline)
 	}
 	if s.waiting.first != nil || !s.fitsLocked(c) {
@@ -93,10 +110,10 @@ func (s *session) start(c *call, timeout time.Duration) *Error {
 			c.placed = make(chan struct{})
 		}
 		s.waiting.push(c)
-		return nil
+		return nil, false, nil
 	}
 	s.flyLocked(c, timeout)
-	return nil
+	return s.link, s.calls.Len() == 1, nil
 }
 
 func (s *session) fitsMessageLocked(c *call) *Error {
@@ -110,39 +127,54 @@ func (s *session) fitsMessageLocked(c *call) *Error {
 // fitsLocked reports whether c has a place in flight. A call larger than the
 // bound on bytes goes alone.
 func (s *session) fitsLocked(c *call) bool {
-	return len(s.calls) < s.maxCalls && (s.bytes+c.size() <= s.cfg.maxBytes || len(s.calls) == 0)
+	return s.calls.Len() < s.maxCalls && (s.bytes+c.size() <= s.cfg.maxBytes || s.calls.Len() == 0)
 }
 
-// flyLocked gives c a number and a place, and sends it if there is a link.
+// flyLocked gives c a number and a place, and holds it on the link, if there is one.
 func (s *session) flyLocked(c *call, timeout time.Duration) {
 	s.number++
 	c.number, c.state = s.number, stateFlying
-	s.calls[c.number] = c
+	s.calls.Put(c.number, c)
 	s.bytes += c.size()
 	s.sendLocked(c, timeout)
 }
 
-// sendLocked appends c to the link. A call whose deadline is over is left to
-// its timer: on the wire a timeout of 0 would mean none.
+// sendLocked appends c to the link, for the caller to have it written. A call whose
+// deadline is over is left to its timer: on the wire a timeout of 0 would mean none.
 func (s *session) sendLocked(c *call, timeout time.Duration) {
-	if s.link == nil || timeout <= 0 && !c.deadline.IsZero() {
+	if s.link == nil || timeout <= 0 && c.deadline > 0 {
 		return
 	}
 	e := c.envelope(timeout)
 	var offset uint64
 	var err error
 	if len(e.Body) < buffer.Large {
-		offset, err = s.link.Append(func(dst []byte) []byte { return e.Append(dst) })
+		offset, err = s.link.AppendHeld(func(dst []byte) []byte { return e.Append(dst) })
 	} else {
-		offset, err = s.link.AppendShared(func(dst []byte) []byte { return e.AppendHead(dst) }, e.Body, c.buf)
+		offset, err = s.link.AppendSharedHeld(func(dst []byte) []byte { return e.AppendHead(dst) }, e.Body, c.buf)
 	}
 	if err == nil { // else the link is ending, and the next one gets the call
 		c.sent, c.offset = true, offset
 	}
 }
 
+// age is the clock that deadlines are told by: it reads one clock where time.Now
+// reads two.
+func (s *session) age() time.Duration { return time.Since(s.began) }
+
+// flush sends what is held back, for one who is about to wait.
+func (s *session) flush() {
+	s.mu.Lock()
+	link := s.link
+	s.mu.Unlock()
+	if link != nil {
+		link.Flush()
+	}
+}
+
 // promoteLocked lets waiting calls fly while there is room.
 func (s *session) promoteLocked() {
+	flown := false
 	for c := s.waiting.first; c != nil && s.fitsLocked(c); c = s.waiting.first {
 		s.waiting.remove(c)
 		if e := s.fitsMessageLocked(c); e != nil {
@@ -150,18 +182,29 @@ func (s *session) promoteLocked() {
 			continue
 		}
 		s.flyLocked(c, c.left())
+		flown = true
 		if c.placed != nil {
 			close(c.placed)
 		}
+	}
+	if flown {
+		s.wakeLocked()
+	}
+}
+
+// wakeLocked has what is held on the link written.
+func (s *session) wakeLocked() {
+	if s.link != nil {
+		s.link.Wake()
 	}
 }
 
 // left returns what is left until the deadline; anything if there is none.
 func (c *call) left() time.Duration {
-	if c.deadline.IsZero() {
+	if c.deadline == 0 {
 		return 0
 	}
-	return time.Until(c.deadline)
+	return c.deadline - c.session.age()
 }
 
 // takeLocked removes c from wherever it is: from then on the taker alone ends it.
@@ -170,7 +213,7 @@ func (s *session) takeLocked(c *call) {
 	case stateWaiting:
 		s.waiting.remove(c)
 	case stateFlying:
-		delete(s.calls, c.number)
+		s.calls.Delete(c.number)
 		s.bytes -= c.size()
 		if c.held {
 			s.held--
@@ -178,7 +221,7 @@ func (s *session) takeLocked(c *call) {
 	}
 	c.state = stateEnded
 	s.disarmLocked(c)
-	if s.empty != nil && len(s.calls) == 0 && s.waiting.first == nil {
+	if s.empty != nil && s.calls.Len() == 0 && s.waiting.first == nil {
 		close(s.empty)
 		s.empty = nil
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/servicetools/servicetools/clientsdk/internal/brokertest"
+	"github.com/servicetools/servicetools/wire/buffer"
 	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/wire/zmtp"
 )
@@ -147,6 +148,39 @@ func TestLiveness_silentBrokerIsLeft(t *testing.T) {
 	})
 }
 
+// Calls of Go wait a millisecond at most for others to go with them, and leave at once
+// when somebody waits for one, or when there is none to go with.
+func TestGo_callsTravelTogether(t *testing.T) {
+	b := &brokertest.Broker{}
+	inBubble(t, b, func(t *testing.T, c *Client) {
+		want := func(n int, when string) {
+			t.Helper()
+			synctest.Wait()
+			if seen := len(b.Seen(message.KindCall)); seen != n {
+				t.Errorf("%s %d calls have come, want %d", when, seen, n)
+			}
+		}
+		futures := make([]*Future, 0, 30)
+		start := func(n int) {
+			for range n {
+				futures = append(futures, c.Go(t.Context(), "hang"))
+			}
+		}
+		start(1)
+		want(1, "alone in flight:")
+		start(10)
+		want(1, "behind others:")
+		time.Sleep(time.Millisecond)
+		want(11, "after a millisecond")
+		start(10)
+		futures[0].Done()
+		want(21, "when somebody waits")
+		start(5)
+		c.Go(t.Context(), "hang", make([]byte, buffer.Large))
+		want(27, "with a large one")
+	})
+}
+
 func TestAck_isToldSoonOnAnIdleLink(t *testing.T) {
 	b := &brokertest.Broker{}
 	inBubble(t, b, func(t *testing.T, c *Client) {
@@ -164,6 +198,7 @@ func TestAck_isToldSoonOnAnIdleLink(t *testing.T) {
 		for range 2 * ackOutcomes {
 			mustCall(t, c, 1, "echo", 1)
 		}
+		time.Sleep(ackDelay / 2) // the last one waits a moment for calls to go with it
 		synctest.Wait()
 		if n := len(b.Seen(message.KindAck)); n != 3 {
 			t.Errorf("%d ACKs came, want one for every %d outcomes", n, ackOutcomes)
