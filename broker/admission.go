@@ -104,9 +104,14 @@ func (a *audit) left(endpoint string, i *identity, cause error) {
 
 // command records what an admin asks the broker to do.
 func (a *audit) command(i *identity, method, body []byte) {
-	if i.admin && bytes.HasPrefix(method, []byte(message.ReservedPrefix)) && changes[string(method)] {
+	if a.concerns(i, method) {
 		a.log.Info("command", "method", string(method), "args", paramsText(body), "name", i.entry.Name, "key", i.key, "peer", i.address)
 	}
+}
+
+// concerns reports whether a call leaves a line in the log.
+func (a *audit) concerns(i *identity, method []byte) bool {
+	return i.admin && bytes.HasPrefix(method, []byte(message.ReservedPrefix)) && changes[string(method)]
 }
 
 // maxSaid bounds the hosts that are named within one second.

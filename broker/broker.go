@@ -46,6 +46,7 @@ type Broker struct {
 	setLevel   func(mode string) error // nil: the logger's level is the caller's
 
 	links links
+	turns zmtp.Turns  // of both endpoints: what one link's peer sends goes to another's
 	begun atomic.Bool // by Run or Close, whichever is first: the endpoints are its to close
 
 	reloading sync.Mutex
@@ -152,6 +153,7 @@ func (b *Broker) listen(addr string, key curve.SecretKey, limits zmtp.ListenLimi
 		Mechanism:  mechanism,
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     b.config.LinkLimits(),
+		Turns:      &b.turns,
 	}
 	listener, err := zmtp.Listen(addr, endpoint, limits,
 		func(addr net.Addr, cause error) { b.audit.refuse(a.endpoint, addr, cause) })

@@ -35,26 +35,33 @@ func (c *client) serve() error {
 	return err
 }
 
-// receive handles one message: whole envelopes, one after the other.
+// receive handles one message: whole envelopes, one after the other. Calls that follow
+// each other are submitted together.
 func (c *client) receive(m *zmtp.Message) error {
 	var e message.Envelope
 	memory := m.Share()
 	defer memory.Release()
+	calls := requests.get()
+	defer requests.put(calls)
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
-			return err
+			return c.submit(calls, err)
 		}
 		if c.session == nil && e.Kind != message.KindAttach {
 			return fmt.Errorf("%w: %v came before ATTACH", zmtp.ErrProtocol, e.Kind)
 		}
-		switch e.Kind {
-		case message.KindCall:
+		if e.Kind == message.KindCall {
 			if _, _, malformed := message.SplitBody(e.Body); malformed != nil {
-				return malformed // here and not at a worker that did no wrong
+				return c.submit(calls, malformed) // here and not at a worker that did no wrong
 			}
-			c.broker.audit.command(&c.who, e.Method, e.Body)
-			err = breach(c.session.Submit(&dispatch.Request{
+			if c.broker.audit.concerns(&c.who, e.Method) { // what is on record is carried out: nothing before it ends the link
+				if err := c.submit(calls, nil); err != nil {
+					return err
+				}
+				c.broker.audit.command(&c.who, e.Method, e.Body)
+			}
+			*calls.next() = dispatch.Request{
 				Number:     e.ID,
 				Method:     e.Method,
 				Body:       e.Body,
@@ -66,30 +73,60 @@ func (c *client) receive(m *zmtp.Message) error {
 				Resubmit:   e.Flags&message.FlagResubmit != 0,
 				Attempt:    e.Attempt,
 				Key:        e.Key,
-			}))
-		case message.KindAck:
-			err = breach(c.session.Ack(e.ID))
-		case message.KindCancel:
-			c.session.Cancel(e.ID)
-		case message.KindGrant:
-			c.session.Grant(e.ID, e.Sequence)
-		case message.KindAttach:
-			err = c.attach(&e)
-			if c.refusal != nil {
-				c.Close(c.refusal)
-				return nil // an error would end the link before the peer has read why
 			}
-		case message.KindBye:
-			c.session.Close(c)
-			c.session = nil
-			c.link.Finish()
-			return nil
+			if calls.full() {
+				if err := c.submit(calls, nil); err != nil {
+					return err
+				}
+			}
+			continue
 		}
-		if err != nil {
+		if err := c.submit(calls, nil); err != nil {
+			return err
+		}
+		if over, err := c.take(&e); over || err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.submit(calls, nil)
+}
+
+// submit gives the gathered calls to the dispatcher. It returns their breach of the
+// protocol, or else the one that came behind them.
+func (c *client) submit(calls *batch[dispatch.Request], behind error) error {
+	if len(calls.list) > 0 {
+		e := c.session.SubmitAll(calls.list)
+		calls.clear()
+		if e != nil {
+			return e
+		}
+	}
+	return behind
+}
+
+// take obeys one envelope other than a CALL. over says that the link takes no more.
+func (c *client) take(e *message.Envelope) (over bool, err error) {
+	switch e.Kind {
+	case message.KindAck:
+		return false, breach(c.session.Ack(e.ID))
+	case message.KindCancel:
+		c.session.Cancel(e.ID)
+	case message.KindGrant:
+		c.session.Grant(e.ID, e.Sequence)
+	case message.KindAttach:
+		err := c.attach(e)
+		if c.refusal != nil {
+			c.Close(c.refusal)
+			return true, nil // an error would end the link before the peer has read why
+		}
+		return false, err
+	case message.KindBye:
+		c.session.Close(c)
+		c.session = nil
+		c.link.Finish()
+		return true, nil
+	}
+	return false, nil
 }
 
 // attach opens or resumes the session that the client names, or sets refusal.

@@ -199,7 +199,7 @@ func TestForward_doesNotAllocate(t *testing.T) {
 			budget                float64 // allocations a call
 		}{
 			{100, 100, 2000, 0.05},
-			{60_000, 10, 200, 0.1},
+			{60_000, 10, 1500, 0.1}, // so many that buffers and slices which grow at the beginning do not decide
 		} {
 			t.Run(fmt.Sprintf("curve=%v/size=%d", secure, c.size), func(t *testing.T) {
 				some, _ := forwardAllocations(t, secure, c.size, c.calls, c.inFlight)

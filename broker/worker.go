@@ -36,15 +36,18 @@ func (w *worker) serve() error {
 	return err
 }
 
-// receive handles one message: whole envelopes, one after the other.
+// receive handles one message: whole envelopes, one after the other. Outcomes that follow
+// each other are given to the dispatcher together.
 func (w *worker) receive(m *zmtp.Message) error {
 	var e message.Envelope
 	memory := m.Share()
 	defer memory.Release()
+	outcomes := replies.get()
+	defer replies.put(outcomes)
 	for rest := m.Bytes(); len(rest) > 0; {
 		var err error
 		if rest, err = e.Next(rest); err != nil {
-			return err
+			return w.reply(outcomes, err)
 		}
 		if w.worker == nil && e.Kind != message.KindRegister {
 			return fmt.Errorf("%w: %v came before REGISTER", zmtp.ErrProtocol, e.Kind)
@@ -53,33 +56,55 @@ func (w *worker) receive(m *zmtp.Message) error {
 		if e.Flags&message.FlagOrigin != 0 {
 			ref.Token, ref.Attempt = 0, uint8(min(e.ID, 255))
 		}
-		switch e.Kind {
-		case message.KindResult, message.KindError:
-			w.worker.SharedOutcome(ref, e.Kind, e.Body, memory)
-		case message.KindPart:
-			w.worker.Part(ref, e.Sequence, e.Body)
-		case message.KindProgress:
-			if e.Flags&message.FlagClaim != 0 {
-				w.worker.Claim(e.Origin, ref.Attempt, e.Flags&message.FlagEnded != 0)
-			} else {
-				w.worker.Progress(ref, e.Body)
+		if e.Kind == message.KindResult || e.Kind == message.KindError {
+			*outcomes.next() = dispatch.Reply{Ref: ref, Kind: e.Kind, Body: e.Body, Memory: memory}
+			if outcomes.full() {
+				_ = w.reply(outcomes, nil)
 			}
-		case message.KindCapacity:
-			w.worker.SetCapacity(int(min(e.ID, message.MaxConcurrency)))
-		case message.KindRegister:
-			err = w.enlist(&e)
-			if w.refusal != nil {
-				w.Close(w.refusal)
-				return nil // an error would end the link before the peer has read why
-			}
-		case message.KindBye:
-			w.link.Finish()
+			continue
 		}
-		if err != nil {
+		_ = w.reply(outcomes, nil)
+		if over, err := w.take(&e, ref); over || err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.reply(outcomes, nil)
+}
+
+// reply gives the gathered outcomes to the dispatcher, and returns the error that came
+// behind them.
+func (w *worker) reply(outcomes *batch[dispatch.Reply], behind error) error {
+	if len(outcomes.list) > 0 {
+		w.worker.Replies(outcomes.list)
+		outcomes.clear()
+	}
+	return behind
+}
+
+// take obeys one envelope other than an outcome. over says that the link takes no more.
+func (w *worker) take(e *message.Envelope, ref dispatch.Ref) (over bool, err error) {
+	switch e.Kind {
+	case message.KindPart:
+		w.worker.Part(ref, e.Sequence, e.Body)
+	case message.KindProgress:
+		if e.Flags&message.FlagClaim != 0 {
+			w.worker.Claim(e.Origin, ref.Attempt, e.Flags&message.FlagEnded != 0)
+		} else {
+			w.worker.Progress(ref, e.Body)
+		}
+	case message.KindCapacity:
+		w.worker.SetCapacity(int(min(e.ID, message.MaxConcurrency)))
+	case message.KindRegister:
+		err := w.enlist(e)
+		if w.refusal != nil {
+			w.Close(w.refusal)
+			return true, nil // an error would end the link before the peer has read why
+		}
+		return false, err
+	case message.KindBye:
+		w.link.Finish()
+	}
+	return false, nil
 }
 
 // enlist makes the worker known to the dispatcher, or sets refusal.

@@ -22,27 +22,25 @@ const (
 // dropped. shutting_down hands the call back, and drains the worker; a call that
 // the worker has begun runs elsewhere only if it may run twice.
 func (w *Worker) Outcome(ref Ref, kind message.Kind, body []byte) {
-	w.SharedOutcome(ref, kind, body, nil)
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	w.replyLocked(&Reply{Ref: ref, Kind: kind, Body: body})
 }
 
-// SharedOutcome is Outcome with what the body lies in, if that is constant from
-// now on and may be shared; else nil.
-func (w *Worker) SharedOutcome(ref Ref, kind message.Kind, body []byte, memory *buffer.Buffer) {
+func (w *Worker) replyLocked(r *Reply) {
 	d := w.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if w.gone {
 		d.stats.Late++
 		return
 	}
-	w.noteLocked(len(body))
-	o := d.readLocked(kind, body, memory)
-	a := w.findLocked(ref)
+	w.noteLocked(len(r.Body))
+	o := d.readLocked(r.Kind, r.Body, r.Memory)
+	a := w.findLocked(r.Ref)
 	switch {
 	case a != nil:
 		d.answeredLocked(w, a, &o)
-	case ref.Token == 0 && ref.Origin != (message.Origin{}):
-		d.unaskedLocked(w, ref, &o)
+	case r.Ref.Token == 0 && r.Ref.Origin != (message.Origin{}):
+		d.unaskedLocked(w, r.Ref, &o)
 	default:
 		d.stats.Late++
 	}
@@ -109,7 +107,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	leaving := o.kind == message.KindError && o.code == message.ShuttingDown && !w.plain
 	if leaving && !w.draining {
 		w.draining = true
-		d.shutLocked(w, d.clock())
+		d.shutLocked(w, d.clockLocked())
 		w.ackLocked(w.answered)
 	}
 	back := leaving && c != nil && c.session != nil && (o.back() || c.repeat() && int(c.attempts) < d.limits.MaxAttempts)
@@ -136,7 +134,7 @@ func (d *Dispatcher) answeredLocked(w *Worker, a *assignment, o *answer) {
 	}
 	w.vacateLocked(a)
 	if back {
-		d.requeueLocked(c, d.clock())
+		d.requeueLocked(c, d.clockLocked())
 	}
 	d.feedLocked(w)
 	w.drainedLocked()
@@ -195,7 +193,7 @@ func (w *Worker) Lost(handed uint64, evidence Evidence) {
 	if w.gone {
 		return
 	}
-	now := d.clock()
+	now := d.clockLocked()
 	w.gone = true
 	delete(d.workers, w.id)
 	if !w.draining {

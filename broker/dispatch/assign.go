@@ -64,7 +64,7 @@ func (d *Dispatcher) feedLocked(w *Worker) {
 func (d *Dispatcher) fillLocked(w *Worker) {
 	p := w.pool
 	if w.free() && p.waiting.len() > 0 {
-		now := d.clock()
+		now := d.clockLocked()
 		for c, mb := d.nextLocked(p, now); c != nil; c, mb = d.nextLocked(p, now) {
 			d.assignLocked(c, w, mb, now)
 			if !w.free() {

@@ -89,11 +89,11 @@ func (a *audit) session(s *Session) {
 	for c := s.live.first; c != nil; c = c.next {
 		n++
 		a.expect(c.session == s, "call %d is in the list of another session", c.origin.Number)
-		a.expect(!s.resumable || s.numbers.get(c.origin.Number) == c, "call %d is not known by its number", c.origin.Number)
+		a.expect(!s.resumable || s.numbers.Get(c.origin.Number) == c, "call %d is not known by its number", c.origin.Number)
 		a.live(c)
 	}
 	a.expect(n == s.live.len, "a session has %d live calls, not %d", n, s.live.len)
-	a.expect(!s.resumable || s.numbers.len == n, "a session knows %d numbers of %d calls", s.numbers.len, n)
+	a.expect(!s.resumable || s.numbers.Len() == n, "a session knows %d numbers of %d calls", s.numbers.Len(), n)
 	n = 0
 	for c := s.outbox.first; c != nil; c = c.next {
 		n++

@@ -43,7 +43,7 @@ func (w *Worker) Claim(o message.Origin, attempt uint8, ended bool) {
 		w.sink.Cancel(Ref{Origin: o})
 		return
 	}
-	now := d.clock()
+	now := d.clockLocked()
 	if w.reserved > 0 && !ended {
 		w.reserved--
 		w.busy--
@@ -149,7 +149,7 @@ func (d *Dispatcher) unaskedLocked(w *Worker, ref Ref, o *answer) {
 	c := d.reclaiming[origin]
 	switch {
 	case c != nil && c.method.member(w.pool) != nil && o.back():
-		d.takeBackLocked(c, ref.Attempt, d.clock())
+		d.takeBackLocked(c, ref.Attempt, d.clockLocked())
 	case c != nil && c.method.member(w.pool) != nil:
 		d.stats.Reclaimed++
 		d.endLocked(c, d.ofAllLocked(c, o, ref.Attempt))
@@ -162,7 +162,7 @@ func (d *Dispatcher) unaskedLocked(w *Worker, ref Ref, o *answer) {
 
 // keepClaimLocked keeps an outcome until its caller asks.
 func (d *Dispatcher) keepClaimLocked(origin message.Origin, attempt uint8, o *answer) {
-	now := d.clock()
+	now := d.clockLocked()
 	k := &kept{answer: *o, until: now.add(d.limits.KeepOutcome), forget: func() { delete(d.claims, origin) }}
 	k.body, k.memory = slices.Clone(o.body), nil
 	d.claims[origin] = &claim{outcome: k, attempt: attempt}

@@ -11,7 +11,7 @@ import (
 
 // Config is what a Dispatcher is made of. The zero value is ready to use.
 type Config struct {
-	// Now is the clock; it must be monotonic. Default time.Now.
+	// Now is the clock; it must be monotonic. Default: that of the system.
 	Now func() time.Time
 
 	// Seed makes tokens and session names repeatable in tests. The zero value
@@ -33,8 +33,9 @@ type Dispatcher struct {
 	// method, pool, domain and client.
 	mu       sync.Mutex
 	limits   Limits
-	draining bool // takes no new call, except of the broker's own methods
-	drained  bool // takes no new call at all
+	stopped  instant // what clockLocked tells; 0 = the clock runs
+	draining bool    // takes no new call, except of the broker's own methods
+	drained  bool    // takes no new call at all
 
 	clients  map[string]*client
 	sessions map[sessionName]*Session
@@ -77,7 +78,8 @@ type Dispatcher struct {
 // New returns a dispatcher without sessions and workers.
 func New(cfg Config) *Dispatcher {
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		began := time.Now()
+		cfg.Now = func() time.Time { return began.Add(time.Since(began)) } // time.Now reads two clocks
 	}
 	if cfg.Seed == [32]byte{} {
 		crand.Read(cfg.Seed[:]) // never fails
@@ -100,7 +102,7 @@ func New(cfg Config) *Dispatcher {
 	}
 	d.assignments.random = rand.NewChaCha8(cfg.Seed)
 	d.catchAll = &pool{}
-	d.started = d.clock()
+	d.started = d.clockLocked()
 	d.reserve = d.started
 	d.wheel.cursor = d.started / granularity
 	d.rate.since = d.started
@@ -109,8 +111,13 @@ func New(cfg Config) *Dispatcher {
 	return d
 }
 
-// clock reads the injected clock.
-func (d *Dispatcher) clock() instant { return instant(d.now().Sub(d.base)) }
+// clockLocked reads the injected clock, or tells the time at which stopClockLocked stopped it.
+func (d *Dispatcher) clockLocked() instant {
+	if d.stopped != 0 {
+		return d.stopped
+	}
+	return instant(d.now().Sub(d.base))
+}
 
 func (t instant) duration() time.Duration { return time.Duration(t) }
 
@@ -119,7 +126,7 @@ func (t instant) duration() time.Duration { return time.Duration(t) }
 func (d *Dispatcher) Tick() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock()
+	now := d.clockLocked()
 	d.hints = 0
 	for t := d.wheel.turn(now); t != nil; t = d.wheel.turn(now) {
 		t.owner.expireLocked(d, now)

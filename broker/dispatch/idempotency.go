@@ -68,7 +68,7 @@ func (d *Dispatcher) joinLocked(c *call, known *record) {
 		d.endLocked(c, &known.outcome.answer)
 		return
 	}
-	d.armLocked(c, d.clock())
+	d.armLocked(c, d.clockLocked())
 	if orphan := known.holder; orphan.session == nil { // c takes its place, so that it can run again
 		d.passOnLocked(orphan)
 		d.failLocked(orphan, errCancelled)
@@ -102,7 +102,7 @@ func (d *Dispatcher) passOnLocked(c *call) {
 		d.dequeueLocked(c)
 		d.enqueueLocked(next)
 	}
-	d.armLocked(next, d.clock())
+	d.armLocked(next, d.clockLocked())
 }
 
 // settleLocked stores the outcome of the key's holder and ends those who wait
@@ -118,10 +118,10 @@ func (d *Dispatcher) settleLocked(c *call, o *answer) {
 	if o.ran == message.NotExecuted {
 		delete(d.records, r.name)
 	} else {
-		r.outcome = &kept{answer: *o, until: d.clock().add(d.limits.KeepOutcome), name: r.name.key, forget: func() { delete(d.records, r.name) }}
+		r.outcome = &kept{answer: *o, until: d.clockLocked().add(d.limits.KeepOutcome), name: r.name.key, forget: func() { delete(d.records, r.name) }}
 		r.outcome.body, r.outcome.memory = slices.Clone(o.body), nil
 		d.stored.add(r.outcome)
-		d.stored.trim(d.clock(), d.limits.KeepBytes)
+		d.stored.trim(d.clockLocked(), d.limits.KeepBytes)
 	}
 	for len(r.joined) > 0 {
 		d.endLocked(r.joined[0], o)

@@ -41,7 +41,7 @@ func (d *Dispatcher) endLocked(c *call, o *answer) {
 	}
 	c.session.live.remove(c)
 	if c.session.resumable {
-		c.session.numbers.remove(c)
+		c.session.numbers.Delete(c.origin.Number)
 	}
 	d.deliverLocked(c, o.kind, o.body, o.memory)
 }

@@ -118,7 +118,11 @@ func (m *model) submitOne(t *rapid.T, c *modelClient) {
 	}
 	c.calls[c.number] = k
 	c.order = append(c.order, c.number)
-	c.session.Submit(&r)
+	if rapid.Bool().Draw(t, "together") {
+		c.session.SubmitAll([]dispatch.Request{r})
+	} else {
+		c.session.Submit(&r)
+	}
 }
 
 func (m *model) submitTwice(t *rapid.T) {
@@ -238,7 +242,11 @@ func (m *model) answer(t *rapid.T) {
 	m.count++
 	result := fmt.Sprint("result ", m.count)
 	s.call.results[result] = true
-	w.w.Outcome(s.ref, message.KindResult, []byte(result))
+	if rapid.Bool().Draw(t, "together") {
+		w.w.Replies([]dispatch.Reply{{Ref: s.ref, Kind: message.KindResult, Body: []byte(result)}})
+	} else {
+		w.w.Outcome(s.ref, message.KindResult, []byte(result))
+	}
 	m.gone = append(m.gone, s)
 }
 

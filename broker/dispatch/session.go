@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/wire/numbers"
 )
 
 // client is everything that one key holds. It exists while the key has a
@@ -76,13 +77,13 @@ type Session struct {
 	// returning says that the client comes from an earlier broker, or thinks so.
 	returning bool
 
-	live    callList // calls that have not ended, in the order of their numbers
-	numbers numbers  // of live, by number; an SDK's only
-	outbox  callList // outcomes in the order of their ends
-	unsent  *call    // of outbox, the first one that this connection was not given; nil = none
-	sent    int      // of outbox, those before it
-	flight  int      // their bytes
-	acked   uint64   // outcomes that the client has acknowledged, not in outbox any more
+	live    callList            // calls that have not ended, in the order of their numbers
+	numbers numbers.Table[call] // of live, by number; an SDK's only
+	outbox  callList            // outcomes in the order of their ends
+	unsent  *call               // of outbox, the first one that this connection was not given; nil = none
+	sent    int                 // of outbox, those before it
+	flight  int                 // their bytes
+	acked   uint64              // outcomes that the client has acknowledged, not in outbox any more
 	grace   timer
 }
 
@@ -132,7 +133,7 @@ func (d *Dispatcher) Open(cfg ClientConfig) *Session {
 }
 
 func (d *Dispatcher) newSessionLocked(cfg ClientConfig, name sessionName) *Session {
-	s := &Session{d: d, name: name, client: d.clientLocked(cfg.Key), config: cfg, sink: cfg.Sink, since: d.clock()}
+	s := &Session{d: d, name: name, client: d.clientLocked(cfg.Key), config: cfg, sink: cfg.Sink, since: d.clockLocked()}
 	s.client.sessions++
 	s.grace.owner = s
 	return s
@@ -175,7 +176,7 @@ func (s *Session) Ack(count uint64) *message.Error {
 func (s *Session) Cancel(number uint64) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if c := s.numbers.get(number); c != nil {
+	if c := s.numbers.Get(number); c != nil {
 		s.d.cancelLocked(c)
 	}
 }
@@ -220,7 +221,7 @@ func (s *Session) Detach(sink ClientSink) {
 		return
 	}
 	s.sink = nil
-	d.wheel.set(&s.grace, d.clock().add(d.limits.ClientGrace))
+	d.wheel.set(&s.grace, d.clockLocked().add(d.limits.ClientGrace))
 }
 
 // Close ends the session for good: the client of sink has left, or its key is
@@ -278,7 +279,7 @@ func (d *Dispatcher) forgetLocked(s *Session, reason *message.Error) {
 		}
 	}
 	s.ackLocked(s.acked + uint64(s.outbox.len))
-	s.numbers = numbers{}
+	s.numbers = numbers.Table[call]{}
 	if s.resumable {
 		delete(d.sessions, s.name)
 	} else {

@@ -34,7 +34,7 @@ type WorkerInfo struct {
 func (d *Dispatcher) Workers() []WorkerInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock()
+	now := d.clockLocked()
 	infos := make([]WorkerInfo, 0, len(d.workers))
 	for _, w := range d.workers {
 		infos = append(infos, w.infoLocked(now))
@@ -51,7 +51,7 @@ func (d *Dispatcher) Worker(id string) (WorkerInfo, bool) {
 	if w == nil {
 		return WorkerInfo{}, false
 	}
-	return w.infoLocked(d.clock()), true
+	return w.infoLocked(d.clockLocked()), true
 }
 
 func (w *Worker) infoLocked(now instant) WorkerInfo {
@@ -125,7 +125,7 @@ type CallFilter struct {
 func (d *Dispatcher) Calls(f CallFilter) []CallInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock()
+	now := d.clockLocked()
 	infos := []CallInfo{}
 	d.eachCallLocked(func(c *call) {
 		info := CallInfo{
@@ -173,7 +173,7 @@ type SessionInfo struct {
 func (d *Dispatcher) Sessions() []SessionInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock()
+	now := d.clockLocked()
 	infos := []SessionInfo{}
 	d.eachSessionLocked(func(s *Session) {
 		infos = append(infos, SessionInfo{

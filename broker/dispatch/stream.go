@@ -90,7 +90,7 @@ func (s *Session) Grant(number, window uint64) {
 	d := s.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := s.numbers.get(number)
+	c := s.numbers.Get(number)
 	if c == nil || !c.stream || window <= c.window {
 		return
 	}

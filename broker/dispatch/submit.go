@@ -30,9 +30,13 @@ type Request struct {
 // code malformed alone has not been answered: the client breaks the protocol,
 // and the caller closes the link.
 func (s *Session) Submit(r *Request) *message.Error {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.submitLocked(r)
+}
+
+func (s *Session) submitLocked(r *Request) *message.Error {
 	d := s.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if s.gone || s.sink == nil {
 		return errNoSession
 	}
@@ -56,7 +60,7 @@ func (s *Session) Submit(r *Request) *message.Error {
 		return nil
 	}
 	s.returning = s.returning || r.Resubmit
-	now := d.clock()
+	now := d.clockLocked()
 	m, known, e := d.doorLocked(s, r, now)
 	if e != nil {
 		d.refuseLocked(s, number, r, e)
@@ -141,7 +145,7 @@ func (d *Dispatcher) acceptLocked(s *Session, number uint64, m *method, r *Reque
 	m.calls++
 	s.live.push(c)
 	if s.resumable {
-		s.numbers.put(c)
+		s.numbers.Put(number, c)
 	}
 	d.stats.Accepted++
 	if len(r.Key) > 0 {
@@ -177,7 +181,7 @@ func (d *Dispatcher) refuseLocked(s *Session, number uint64, r *Request, e *mess
 	if s.outbox.len > 2*d.limits.CallsPerKey {
 		s.sink.Close(errTakesNothing)
 		s.sink = nil
-		d.wheel.set(&s.grace, d.clock().add(d.limits.ClientGrace))
+		d.wheel.set(&s.grace, d.clockLocked().add(d.limits.ClientGrace))
 	}
 }
 

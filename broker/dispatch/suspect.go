@@ -62,7 +62,7 @@ func (d *Dispatcher) trialsLocked(p *pool) {
 	if p.suspected.len() == 0 && p.vacated == nil {
 		return
 	}
-	now := d.clock()
+	now := d.clockLocked()
 	for p.alone < p.cells() {
 		c, mb := d.nextSuspectLocked(p, now)
 		if c == nil {

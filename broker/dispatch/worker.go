@@ -74,7 +74,7 @@ type Worker struct {
 func (d *Dispatcher) Register(cfg WorkerConfig) (*Worker, *message.Error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock()
+	now := d.clockLocked()
 	w := &Worker{d: d, key: cfg.Key, address: cfg.Address, sink: cfg.Sink, since: now, load: -1, capacity: 1}
 	if r := cfg.Register; r == nil {
 		w.plain, w.pool = true, d.catchAll
@@ -237,14 +237,14 @@ func (w *Worker) cutLocked(reason *message.Error) {
 	w.sink.Close(reason)
 	if !w.draining {
 		w.draining = true
-		w.d.shutLocked(w, w.d.clock())
+		w.d.shutLocked(w, w.d.clockLocked())
 	}
 }
 
 func (d *Dispatcher) drainLocked(w *Worker) {
 	if !w.draining {
 		w.draining = true
-		d.shutLocked(w, d.clock())
+		d.shutLocked(w, d.clockLocked())
 		w.ackLocked(w.answered)
 	}
 	w.drainedLocked()
