@@ -17,8 +17,8 @@ import (
 // echoer is the object that a worker of ours serves.
 type echoer struct{}
 
-// Echo returns what it gets.
-func (echoer) Echo(b []byte) []byte { return b }
+// Echo sends back the very memory that it gets.
+func (echoer) Echo(b workersdk.Borrowed) workersdk.Borrowed { return b }
 
 // ourWorker is the worker program: as many workers, with a connection each, as
 // the spec says. It is ready before they are registered; see awaitWorkers.
@@ -131,15 +131,16 @@ func (d *ourClient) drive(l *load) error {
 // the order of the calls: the shape of a program that works through a list.
 func pipeline(ctx context.Context, l *load, mine []*slot, c *clientsdk.Client) error {
 	futures := make([]*clientsdk.Future, len(mine))
+	var answer clientsdk.Buffer
+	defer answer.Release()
 	for running := true; running; {
 		running = false
 		for i, s := range mine {
 			if f := futures[i]; f != nil {
-				var answer []byte
 				if err := f.Result(&answer); err != nil {
 					return err
 				}
-				l.ended(s, answer)
+				l.ended(s, answer.Bytes())
 				futures[i] = nil
 			}
 			if !l.done() {
