@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -30,9 +31,9 @@ func runClient(d driver, in io.Reader) error {
 	opened := 1
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		var c Cell
-		var warm, measure int
-		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "run %d %d %d %d %d",
-			&c.Size, &c.InFlight, &c.Connections, &warm, &measure); err != nil {
+		var warm, measure, broker, worker1, worker2 int
+		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "run %d %d %d %d %d %d %d %d",
+			&c.Size, &c.InFlight, &c.Connections, &warm, &measure, &broker, &worker1, &worker2); err != nil {
 			return fmt.Errorf("the command %q: %w", lines.Text(), err)
 		}
 		if c.Connections != opened {
@@ -41,7 +42,8 @@ func runClient(d driver, in io.Reader) error {
 			}
 			opened = c.Connections
 		}
-		r, err := runLoad(d, newLoad(c), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond, say)
+		r, err := runLoad(d, newLoad(c), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond,
+			sides{{os.Getpid()}, {broker}, {worker1, worker2}}.cpu)
 		if err != nil {
 			return err
 		}
@@ -52,11 +54,11 @@ func runClient(d driver, in io.Reader) error {
 	return nil
 }
 
-// runLoad drives a load through its window, whose ends it tells. The window waits
-// until each slot has had an answer, however long that takes: before, a client that
-// fills a deep queue takes no answers, and just after it only those that have come
-// meanwhile.
-func runLoad(d driver, l *load, warm, measure time.Duration, tell func(Answer) error) (*Report, error) {
+// runLoad drives a load through its window, at whose ends it reads what cpu says of
+// each side. The window waits until each slot has had an answer, however long that
+// takes: before, a client that fills a deep queue takes no answers, and just after it
+// only those that have come meanwhile.
+func runLoad(d driver, l *load, warm, measure time.Duration, cpu func() ([3]float64, error)) (*Report, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- d.drive(l) }()
 	always := make(chan struct{})
@@ -67,7 +69,8 @@ func runLoad(d driver, l *load, warm, measure time.Duration, tell func(Answer) e
 	if err := waitOr(ended, warm, always); err != nil {
 		return nil, err
 	}
-	if err := tell(Answer{Event: "start"}); err != nil {
+	before, err := cpu()
+	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -77,18 +80,23 @@ func runLoad(d driver, l *load, warm, measure time.Duration, tell func(Answer) e
 	}
 	l.phase.Store(over)
 	measured := time.Since(began)
-	if err := tell(Answer{Event: "stop"}); err != nil {
+	after, err := cpu()
+	if err != nil {
 		return nil, err
 	}
 	if err := <-ended; err != nil {
 		return nil, err
 	}
-	return l.report(measured), nil
+	r := l.report(measured)
+	for i := range after {
+		r.CPU[i] = after[i] - before[i]
+	}
+	return r, nil
 }
 
 // waitOr lets the load run for d, and on until enough is closed: on a busy
-// machine no call may have ended in the window yet. An early end of the load is
-// an error.
+// machine what the window is for may not have happened in it. An early end of the
+// load is an error.
 func waitOr(ended <-chan error, d time.Duration, enough <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

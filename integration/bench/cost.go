@@ -22,6 +22,27 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
+// sides are the processes of the client, the broker and the workers, of which 0
+// is none.
+type sides [3][]int
+
+// cpu returns the processor seconds that each side has used so far.
+func (s sides) cpu() (sum [3]float64, err error) {
+	for i, side := range s {
+		for _, pid := range side {
+			if pid == 0 {
+				continue
+			}
+			used, err := cpuTime(pid)
+			if err != nil {
+				return sum, err
+			}
+			sum[i] += used.Seconds()
+		}
+	}
+	return sum, nil
+}
+
 // resident returns the memory that a process occupies, in bytes.
 func resident(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

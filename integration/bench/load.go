@@ -18,8 +18,9 @@ type load struct {
 	whole    chan struct{} // closed when each slot has had one
 
 	phase   atomic.Int32  // of the phases below
-	counted chan struct{} // closed when the first call of the window has ended
-	first   sync.Once     // closes it
+	enough  int64         // calls of one slot, which the window waits for
+	counted chan struct{} // closed when a slot has made as many in the window
+	once    sync.Once     // closes it
 }
 
 const (
@@ -44,8 +45,20 @@ type slot struct {
 // 300,000 calls a second would be part of the measurement.
 const timedSlots = 100
 
+// The second call of a slot in the window has begun in it, so that each side had its
+// work. In a deep queue all the others would be before it; there is work at each
+// side then whenever it began.
+const (
+	wholeCalls = 2
+	deepCalls  = 1
+	deepLoad   = 10_000 // calls in flight
+)
+
 func newLoad(c Cell) *load {
-	l := &load{cell: c, slots: make([]slot, c.InFlight), whole: make(chan struct{}), counted: make(chan struct{})}
+	l := &load{cell: c, slots: make([]slot, c.InFlight), enough: wholeCalls, whole: make(chan struct{}), counted: make(chan struct{})}
+	if c.InFlight >= deepLoad {
+		l.enough = deepCalls
+	}
 	pattern := make([]byte, c.Size)
 	for i := range pattern {
 		pattern[i] = byte(i * 7)
@@ -87,8 +100,8 @@ func (l *load) ended(s *slot, answer []byte) {
 		return
 	}
 	s.calls++
-	if s.calls == 1 {
-		l.first.Do(func() { close(l.counted) })
+	if s.calls == l.enough {
+		l.once.Do(func() { close(l.counted) })
 	}
 	if wrong {
 		s.wrong++

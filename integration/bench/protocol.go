@@ -8,9 +8,10 @@ import (
 // Answer is one line that a process of a system writes. The harness tells a
 // client, one line each,
 //
-//	run SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS
+//	run SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS BROKER-PID WORKER-PID WORKER-PID
 //
-// and gets the events start and stop, and the report; it tells a crowd (crowd.go)
+// where a process that there is not has the PID 0, and gets a report; it tells a
+// crowd (crowd.go)
 //
 //	open CONNECTIONS
 //	call
@@ -18,7 +19,6 @@ import (
 // and gets a report. Exactly one field is set.
 type Answer struct {
 	Ready string  `json:"ready,omitempty"` // it serves, at this address if it has one
-	Event string  `json:"event,omitempty"` // the measured window: "start", "stop"
 	Done  *Report `json:"done,omitempty"`
 	Error string  `json:"error,omitempty"` // its last line
 }
@@ -30,6 +30,10 @@ type Report struct {
 	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50_us"`
 	P99     float64 `json:"p99_us"`
+	// CPU is the processor seconds of client, broker and workers in the window. The
+	// client reads them, at its ends: the harness may not get a processor for longer
+	// than the window lasts.
+	CPU [3]float64 `json:"cpu_s"`
 }
 
 // say writes one answer to the harness.

@@ -105,8 +105,7 @@ func TestSpread(t *testing.T) {
 }
 
 func TestNewSample(t *testing.T) {
-	before, after := [3]float64{1, 2, 3}, [3]float64{1.5, 2.25, 4}
-	got, err := newSample(&Report{Calls: 100_000, Seconds: 0.5, P50: 3, P99: 9}, before, after)
+	got, err := newSample(&Report{Calls: 100_000, Seconds: 0.5, P50: 3, P99: 9, CPU: [3]float64{0.5, 0.25, 1}})
 	want := &Sample{Rate: 200_000, P50: 3, P99: 9, ClientCPU: 5, BrokerCPU: 2.5, WorkerCPU: 10}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
@@ -115,7 +114,7 @@ func TestNewSample(t *testing.T) {
 		t.Errorf("%v calls a second of processor time", perCPU(*want))
 	}
 	for _, r := range []*Report{{Calls: 10, Wrong: 1, Seconds: 1}, {Seconds: 1}} {
-		if s, err := newSample(r, before, after); err == nil {
+		if s, err := newSample(r); err == nil {
 			t.Errorf("%+v became %+v", r, s)
 		}
 	}

@@ -16,14 +16,14 @@ type Sample struct {
 	WorkerCPU float64 `json:"worker_cpu_us"`
 }
 
-func newSample(r *Report, before, after [3]float64) (*Sample, error) {
+func newSample(r *Report) (*Sample, error) {
 	if r.Wrong > 0 {
 		return nil, fmt.Errorf("%d of %d answers are not what was sent", r.Wrong, r.Calls)
 	}
 	if r.Calls == 0 {
 		return nil, fmt.Errorf("no call ended within the %.1f s that were measured", r.Seconds)
 	}
-	per := func(i int) float64 { return (after[i] - before[i]) / float64(r.Calls) * 1e6 }
+	per := func(i int) float64 { return r.CPU[i] / float64(r.Calls) * 1e6 }
 	return &Sample{
 		Rate: float64(r.Calls) / r.Seconds, P50: r.P50, P99: r.P99,
 		ClientCPU: per(0), BrokerCPU: per(1), WorkerCPU: per(2),

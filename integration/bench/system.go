@@ -89,49 +89,26 @@ func (r *Running) Stop() {
 	}
 }
 
-// Run has the client do a cell for a while and returns what it measured, with
-// the processor time that each side used meanwhile.
+// Run has the client do a cell for a while and returns what it measured.
 func (r *Running) Run(ctx context.Context, c Cell, t Timing) (*Sample, error) {
-	if err := r.Client.tell("run %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds()); err != nil {
+	pids := [1 + workerProcesses]int{}
+	for i, p := range append([]*Process{r.Broker}, r.Workers...) {
+		if p != nil {
+			pids[i] = p.PID()
+		}
+	}
+	if err := r.Client.tell("run %d %d %d %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds(),
+		pids[0], pids[1], pids[2]); err != nil {
 		return nil, err
 	}
-	var before, after [3]float64
-	for {
-		a, err := r.Client.next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case a.Event == "start":
-			before, err = r.cpu()
-		case a.Event == "stop":
-			after, err = r.cpu()
-		case a.Done != nil:
-			return newSample(a.Done, before, after)
-		default:
-			err = r.Client.failed(errors.New("an answer that is none"))
-		}
-		if err != nil {
-			return nil, err
-		}
+	a, err := r.Client.next(ctx)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// cpu returns the processor seconds of client, broker and workers so far.
-func (r *Running) cpu() (sum [3]float64, err error) {
-	for i, side := range [3][]*Process{{r.Client}, {r.Broker}, r.Workers} {
-		for _, p := range side {
-			if p == nil {
-				continue
-			}
-			used, err := cpuTime(p.PID())
-			if err != nil {
-				return sum, err
-			}
-			sum[i] += used.Seconds()
-		}
+	if a.Done == nil {
+		return nil, r.Client.failed(errors.New("an answer that is none"))
 	}
-	return sum, nil
+	return newSample(a.Done)
 }
 
 func (s *System) fits(c Cell) bool { return s.Fits == nil || s.Fits(c) }

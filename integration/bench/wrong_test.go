@@ -139,6 +139,9 @@ func (m mirror) drive(l *load) error {
 	return callers(l, func(_ int, payload []byte) ([]byte, error) { return m(bytes.Clone(payload)), nil })
 }
 
+// free is what processes that use no processor have used.
+func free() (none [3]float64, err error) { return none, nil }
+
 func TestLoad_countsWrongAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -155,7 +158,7 @@ func TestLoad_countsWrongAnswers(t *testing.T) {
 		}(), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := runLoad(c.answer, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}), 0, time.Millisecond, func(Answer) error { return nil })
+			r, err := runLoad(c.answer, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}), 0, time.Millisecond, free)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,21 +195,51 @@ func (d deep) drive(l *load) error {
 func TestRunLoad_waitsForTheFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		var events []time.Duration
+		var ends []time.Duration
 		const fill, slots, warm, measure = time.Minute, 50, 200 * time.Millisecond, 700 * time.Millisecond
-		r, err := runLoad(deep{fill}, newLoad(Cell{Size: 100, InFlight: slots, Connections: 1}), warm, measure, func(Answer) error {
-			events = append(events, time.Since(began))
-			return nil
+		r, err := runLoad(deep{fill}, newLoad(Cell{Size: 100, InFlight: slots, Connections: 1}), warm, measure, func() ([3]float64, error) {
+			ends = append(ends, time.Since(began))
+			n := float64(len(ends))
+			return [3]float64{n, 2 * n, 3 * n * n}, nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		// The last of the slots has its first answer at the end of the fill and 49 ms.
 		const start = fill + (slots-1)*time.Millisecond + warm
-		if want := []time.Duration{start, start + measure}; !slices.Equal(events, want) {
-			t.Errorf("the window was from and to %v, want %v", events, want)
+		if want := []time.Duration{start, start + measure}; !slices.Equal(ends, want) {
+			t.Errorf("the window was from and to %v, want %v", ends, want)
 		}
 		if r.Seconds != measure.Seconds() || r.Calls < 699 || r.Calls > 701 {
+			t.Errorf("%d calls in %v s", r.Calls, r.Seconds)
+		}
+		if want := [3]float64{1, 2, 9}; r.CPU != want {
+			t.Errorf("the sides used %v, want %v", r.CPU, want)
+		}
+	})
+}
+
+// tardy answers each call after a while.
+type tardy struct{ each time.Duration }
+
+func (tardy) open(int) error { return nil }
+
+func (d tardy) drive(l *load) error {
+	return callers(l, func(_ int, payload []byte) ([]byte, error) {
+		time.Sleep(d.each)
+		return payload, nil
+	})
+}
+
+// A call has begun and ended in the window even if that is shorter than any call,
+// so that no side is without its cost.
+func TestRunLoad_waitsForAWholeCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := runLoad(tardy{time.Second}, newLoad(Cell{Size: 100, InFlight: 3, Connections: 1}), time.Millisecond, time.Millisecond, free)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Seconds < 1.9 || r.Calls <= 3 {
 			t.Errorf("%d calls in %v s", r.Calls, r.Seconds)
 		}
 	})

@@ -29,6 +29,26 @@ static double now(void) {
 	return ts.tv_sec + ts.tv_nsec * 1e-9;
 }
 
+/* The processor seconds of a process so far; 0 is none. */
+static double cpu(int pid) {
+	struct timespec ts;
+	clockid_t clock;
+	if (pid == 0) return 0;
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts)) {
+		fprintf(stderr, "the processor time of process %d\n", pid);
+		exit(1);
+	}
+	return ts.tv_sec + ts.tv_nsec * 1e-9;
+}
+
+/* Adds the processor seconds of the client, of the broker and of the workers, times
+ * sign, to sum. */
+static void add_cpu(double *sum, int sign, const int *pids) {
+	sum[0] += sign * cpu(getpid());
+	sum[1] += sign * cpu(pids[0]);
+	sum[2] += sign * (cpu(pids[1]) + cpu(pids[2]));
+}
+
 static void *make(void *ctx, int type) {
 	void *s = zmq_socket(ctx, type);
 	int zero = 0;
@@ -137,7 +157,7 @@ static int worker(void *ctx, int secure, char **keys, const char *endpoint, int 
 
 /* One call in flight. Its payload is the common pattern behind 8 bytes of its
  * own: the number of the slot and of its turn. */
-struct slot { uint32_t turn; int busy; double sent; };
+struct slot { uint32_t turn; int busy; double sent; long calls; };
 
 struct load {
 	void *s;
@@ -146,6 +166,8 @@ struct load {
 	char *pattern;
 	struct slot *slots;
 	long calls, wrong;
+	long enough; /* calls of one slot, which the window waits for */
+	int counted; /* a slot has made as many in the window */
 	double *latency; size_t latencies, room;
 };
 
@@ -186,6 +208,7 @@ static uint32_t take(struct load *l, zmq_msg_t *m, int measuring) {
 	l->wrong += wrong;
 	if (!measuring) return i;
 	l->calls++;
+	if (++l->slots[i].calls == l->enough) l->counted = 1;
 	if (i % l->stride == 0) {
 		if (l->latencies == l->room) {
 			l->room = l->room ? 2 * l->room : 4096;
@@ -202,8 +225,10 @@ static int ascending(const void *a, const void *b) {
 	return x < y ? -1 : x > y;
 }
 
-static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
+static void run(void *s, size_t size, uint32_t n, double warm, double measure, const int *pids) {
 	struct load l = {.s = s, .size = size, .n = n, .stride = n < 200 ? 1 : n / 100};
+	double used[3] = {0};
+	l.enough = n < 10000 ? 2 : 1; /* load.go says why */
 	zmq_msg_t m;
 	int measuring = 0, over = 0, more;
 	size_t more_size = sizeof more;
@@ -219,13 +244,13 @@ static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
 		int got = zmq_msg_recv(&m, s, 0);
 		t = now();
 		if (!measuring && !over && unanswered == 0 && t >= start) {
-			printf("{\"event\":\"start\"}\n");
-			start = t;
-			stop = t + measure;
+			add_cpu(used, -1, pids);
+			start = now();
+			stop = start + measure;
 			measuring = 1;
-		} else if (measuring && t >= stop && l.calls > 0) {
+		} else if (measuring && t >= stop && l.counted) {
 			end = t;
-			printf("{\"event\":\"stop\"}\n");
+			add_cpu(used, 1, pids);
 			measuring = 0;
 			over = 1;
 		}
@@ -249,8 +274,8 @@ static void run(void *s, size_t size, uint32_t n, double warm, double measure) {
 	}
 	zmq_msg_close(&m);
 	qsort(l.latency, l.latencies, sizeof *l.latency, ascending);
-	printf("{\"done\":{\"calls\":%ld,\"wrong\":%ld,\"seconds\":%.9f,\"p50_us\":%.3f,\"p99_us\":%.3f}}\n", l.calls, l.wrong, end - start,
-	       l.latencies ? l.latency[l.latencies / 2] * 1e6 : 0, l.latencies ? l.latency[l.latencies * 99 / 100] * 1e6 : 0);
+	printf("{\"done\":{\"calls\":%ld,\"wrong\":%ld,\"seconds\":%.9f,\"p50_us\":%.3f,\"p99_us\":%.3f,\"cpu_s\":[%.9f,%.9f,%.9f]}}\n", l.calls, l.wrong, end - start,
+	       l.latencies ? l.latency[l.latencies / 2] * 1e6 : 0, l.latencies ? l.latency[l.latencies * 99 / 100] * 1e6 : 0, used[0], used[1], used[2]);
 	free(l.pattern);
 	free(l.slots);
 	free(l.latency);
@@ -300,8 +325,8 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 	while (fgets(line, sizeof line, stdin)) {
 		unsigned long size;
 		unsigned n;
-		int connections, warm, measure;
-		if (sscanf(line, "run %lu %u %d %d %d", &size, &n, &connections, &warm, &measure) != 5) {
+		int connections, warm, measure, pids[3];
+		if (sscanf(line, "run %lu %u %d %d %d %d %d %d", &size, &n, &connections, &warm, &measure, pids, pids + 1, pids + 2) != 8) {
 			fprintf(stderr, "the command %s\n", line);
 			return 1;
 		}
@@ -309,7 +334,7 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 			CHECK(zmq_close(s));
 			s = dial(ctx, secure, keys, endpoint, opened = connections);
 		}
-		run(s, size, n, warm / 1e3, measure / 1e3);
+		run(s, size, n, warm / 1e3, measure / 1e3, pids);
 	}
 	return 0;
 }
