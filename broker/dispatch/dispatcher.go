@@ -3,7 +3,6 @@ package dispatch
 import (
 	crand "crypto/rand"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
@@ -31,7 +30,7 @@ type Dispatcher struct {
 
 	// mu guards everything below, and all of every Session, Worker, call,
 	// method, pool, domain and client.
-	mu       sync.Mutex
+	mu       mutex
 	limits   Limits
 	stopped  instant // what clockLocked tells; 0 = the clock runs
 	draining bool    // takes no new call, except of the broker's own methods
@@ -100,6 +99,7 @@ func New(cfg Config) *Dispatcher {
 		failed:     make(map[message.Code]uint64),
 		refused:    make(map[message.Code]uint64),
 	}
+	d.mu.init()
 	d.assignments.random = rand.NewChaCha8(cfg.Seed)
 	d.catchAll = &pool{}
 	d.started = d.clockLocked()

@@ -93,7 +93,7 @@ type Session struct {
 // through the new sink, after its Attached. If the session has a connection
 // already, that one is closed.
 func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uint64) *Session {
-	d.mu.Lock()
+	d.mu.LockForClient()
 	defer d.mu.Unlock()
 	name := sessionName{cfg.Key, id}
 	s := d.sessions[name]
@@ -122,7 +122,7 @@ func (d *Dispatcher) Attach(cfg ClientConfig, id message.SessionID, received uin
 
 // Open starts the session of a plain peer. It ends by Detach or Close.
 func (d *Dispatcher) Open(cfg ClientConfig) *Session {
-	d.mu.Lock()
+	d.mu.LockForClient()
 	defer d.mu.Unlock()
 	name := sessionName{key: cfg.Key}
 	binary.BigEndian.PutUint64(name.id[:8], d.assignments.random.Uint64())
@@ -158,7 +158,7 @@ func (s *Session) replayLocked() {
 // count than the last one changes nothing. An error is a breach of the
 // protocol; the caller closes the link.
 func (s *Session) Ack(count uint64) *message.Error {
-	s.d.mu.Lock()
+	s.d.mu.LockForClient()
 	defer s.d.mu.Unlock()
 	if s.gone || !s.resumable {
 		return nil
@@ -174,7 +174,7 @@ func (s *Session) Ack(count uint64) *message.Error {
 // Cancel ends a call in cancelled at once. A worker that runs it is told to
 // stop. A call that has ended, or is not known, is left as it is.
 func (s *Session) Cancel(number uint64) {
-	s.d.mu.Lock()
+	s.d.mu.LockForClient()
 	defer s.d.mu.Unlock()
 	if c := s.numbers.Get(number); c != nil {
 		s.d.cancelLocked(c)
@@ -211,7 +211,7 @@ func (d *Dispatcher) cancelLocked(c *call) {
 // client's return, unless another connection has taken it over.
 func (s *Session) Detach(sink ClientSink) {
 	d := s.d
-	d.mu.Lock()
+	d.mu.LockForClient()
 	defer d.mu.Unlock()
 	if s.gone || s.sink != sink {
 		return
@@ -228,7 +228,7 @@ func (s *Session) Detach(sink ClientSink) {
 // revoked. Queued calls and streams are cancelled, other running calls finish
 // for nobody.
 func (s *Session) Close(sink ClientSink) {
-	s.d.mu.Lock()
+	s.d.mu.LockForClient()
 	defer s.d.mu.Unlock()
 	if !s.gone && s.sink == sink {
 		s.d.forgetLocked(s, nil)

@@ -88,7 +88,7 @@ func (w *Worker) waitedLocked(ref Ref) *call {
 // the client has consumed those below window-message.StreamWindow.
 func (s *Session) Grant(number, window uint64) {
 	d := s.d
-	d.mu.Lock()
+	d.mu.LockForClient()
 	defer d.mu.Unlock()
 	c := s.numbers.Get(number)
 	if c == nil || !c.stream || window <= c.window {

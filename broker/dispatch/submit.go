@@ -30,7 +30,7 @@ type Request struct {
 // code malformed alone has not been answered: the client breaks the protocol,
 // and the caller closes the link.
 func (s *Session) Submit(r *Request) *message.Error {
-	s.d.mu.Lock()
+	s.d.mu.LockForClient()
 	defer s.d.mu.Unlock()
 	return s.submitLocked(r)
 }

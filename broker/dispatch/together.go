@@ -15,7 +15,7 @@ const Together = 64
 // the code malformed, and returns that alone.
 func (s *Session) SubmitAll(list []Request) *message.Error {
 	d := s.d
-	d.mu.Lock()
+	d.mu.LockForClient()
 	defer d.mu.Unlock()
 	d.stopClockLocked()
 	defer d.startClockLocked()
