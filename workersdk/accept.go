@@ -13,7 +13,12 @@ import (
 // The calls of a message are admitted together: each lock is taken once for all.
 func (k *connection) accept(e *message.Envelope, memory *buffer.Buffer, now time.Time) {
 	w := k.worker
-	c := calls.Get().(*call)
+	if len(k.accepted)%stockUp == 0 { // not for each, as there may be nothing to be had
+		w.mu.Lock()
+		k.spare.takeFrom(&w.spare)
+		w.mu.Unlock()
+	}
+	c := k.spare.call()
 	c.worker, c.method, c.token, c.attempt = w, w.table.Lookup(e.Method), e.ID, int(max(e.Attempt, 1))
 	c.known, c.origin = e.Flags&message.FlagOrigin != 0, e.Origin
 	if e.Timeout > 0 {
@@ -24,7 +29,7 @@ func (k *connection) accept(e *message.Envelope, memory *buffer.Buffer, now time
 	} else if e.Flags&message.FlagStream != 0 && c.method.Info().Stream {
 		c.stream, c.flow = true, newFlow()
 	}
-	c.body = buffer.Keep(e.Body, memory)
+	c.body = k.spare.keep(e.Body, memory)
 	k.accepted = append(k.accepted, c)
 }
 

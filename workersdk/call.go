@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/buffer"
@@ -68,18 +67,6 @@ type call struct {
 
 	// context is what the method is given, if it is given one.
 	context callContext
-}
-
-// calls holds the records of calls that nobody can refer to any more.
-var calls = sync.Pool{New: func() any { return new(call) }}
-
-// recycle gives back the record of a call whose outcome was told. One whose
-// context was given out stays: who knows where the method has put it.
-func (c *call) recycle() {
-	if c.context.call == nil && c.flow == nil {
-		*c = call{}
-		calls.Put(c)
-	}
 }
 
 func (c *call) describe() Call {

@@ -39,6 +39,7 @@ type connection struct {
 	registered bool
 	busy       int     // what REGISTER said
 	accepted   []*call // of the message being read, not admitted yet
+	spare      spare   // for the next ones
 
 	drained bool // DRAIN came: no CALL will. Guarded by Worker.mu
 }
@@ -230,7 +231,7 @@ func (k *connection) beat(interval time.Duration) {
 				return
 			}
 			timer.Reset(min(interval/4, k.link.Beat(now, interval, missedBeats*interval)))
-			k.worker.pool.trim()
+			k.worker.trim()
 		case <-k.over:
 			return
 		}

@@ -62,21 +62,3 @@ func TestCallContext(t *testing.T) {
 		}
 	}
 }
-
-// TestCall_recycle shows that a record begins anew, and that one whose context
-// was given out is not used again.
-func TestCall_recycle(t *testing.T) {
-	c := &call{worker: &Worker{}, token: 7, fenced: true}
-	c.stopLocked(errCancel)
-	c.recycle()
-	if c.context.stopped.Load() || c.cause != nil || c.fenced || c.token != 0 {
-		t.Error("the record still knows the last call")
-	}
-	c.worker, c.token = &Worker{}, 8
-	c.open()
-	c.context.close()
-	c.recycle()
-	if c.token != 8 {
-		t.Error("a record was recycled whose context the method may have kept")
-	}
-}

@@ -30,7 +30,6 @@ func (w *Worker) execute(c *call) {
 		c.body.Release()
 		large := c.brief && len(c.result.Bytes) >= buffer.Large
 		w.finish(c, c.result, failure)
-		c.recycle()
 		if large { // it is written by the one whose cache it is in
 			w.flush()
 		}

@@ -34,6 +34,7 @@ func (o *outcome) size() int {
 
 // kept holds, in order, the outcomes that no broker has acknowledged. Guarded by Worker.mu.
 type kept struct {
+	spare *spare    // takes the memory of small bodies; static
 	list  []outcome // list[0] is number acked+1 of the link
 	acked uint64    // outcomes acknowledged on this link
 	bytes int
@@ -53,7 +54,7 @@ func (k *kept) add(o outcome) {
 func (k *kept) forget(i int) {
 	if o := &k.list[i]; o.body.Memory != nil {
 		k.bytes -= o.size()
-		o.body.Release()
+		k.spare.release(&o.body)
 		o.stream = nil
 	}
 }
@@ -117,6 +118,7 @@ func (w *Worker) finish(c *call, result buffer.Content, failure *message.Error) 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.pokeLocked()
+	defer w.spare.leaveCall(c)
 	if c.fenced {
 		result.Release()
 		if c.running {

@@ -88,7 +88,7 @@ func (w *Worker) fenceLocked() {
 		w.strayLocked(c, errFenced)
 	}
 	w.kept.drop(len(w.kept.list))
-	w.kept = kept{}
+	w.kept = kept{spare: &w.spare}
 }
 
 // claimLocked tells another broker what this worker runs and what it holds.

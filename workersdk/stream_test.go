@@ -130,7 +130,7 @@ func TestWorker_endedStreamSurvivesARestart(t *testing.T) {
 		w.mu.Lock()
 		o := w.kept.list[0]
 		if late { // as if the method returned only behind the claim
-			w.kept = kept{}
+			w.kept = kept{spare: &w.spare}
 			w.calls.Put(1, o.stream)
 		}
 		w.mu.Unlock()

@@ -44,8 +44,9 @@ type Worker struct {
 
 	resultLimit int // bytes of one result, since the last registration
 	kept        kept
-	draining    bool // takes no new calls, for good
-	leaving     bool // has said good-bye
+	spare       spare // left by calls that are over; the connection takes some at a time
+	draining    bool  // takes no new calls, for good
+	leaving     bool  // has said good-bye
 
 	failure string // the last one logged; owned by Run
 }
@@ -66,6 +67,7 @@ func New(obj any, cfg Config, opts ...Option) (*Worker, error) {
 		drainAsked: make(chan struct{}), changed: make(chan struct{}, 1),
 		claimed: map[message.Origin]*call{},
 	}
+	w.kept.spare = &w.spare
 	w.pool = newPool(cfg.Concurrency, w.execute, w.flush)
 	if e := w.registration().Validate(); e != nil {
 		return nil, fmt.Errorf("workersdk: %w", e)
@@ -76,6 +78,14 @@ func New(obj any, cfg Config, opts ...Option) (*Worker, error) {
 // now is time.Now with the wall clock of the worker's beginning: it reads one clock
 // instead of two, which each call does.
 func (w *Worker) now() time.Time { return w.began.Add(time.Since(w.began)) }
+
+// trim gives back what a burst of calls has left.
+func (w *Worker) trim() {
+	w.pool.trim()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spare.trim()
+}
 
 // ID returns the worker's id as the broker knows it; until it is registered,
 // the configured one.

@@ -13,6 +13,9 @@ import (
 // copy it.
 const Large = 16 << 10
 
+// Small is room that the smallest buffer has, in bytes.
+const Small = 1 << minClass
+
 // Buffers are pooled by powers of two, and a 64th more: what is that large has a
 // header in front of it. Larger ones than the last are left to the garbage
 // collector.
@@ -87,6 +90,9 @@ func (b *Buffer) Release() {
 	b.Bytes = b.Bytes[:0]
 	pools[class-minClass].Put(b)
 }
+
+// Small reports whether b is one of the smallest.
+func (b *Buffer) Small() bool { return cap(b.Bytes) == capacity(minClass) }
 
 // Wasted reports whether n bytes are too few to hold all of b for, where a smaller
 // buffer would do.
