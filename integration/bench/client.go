@@ -31,9 +31,9 @@ func runClient(d driver, in io.Reader) error {
 	opened := 1
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		var c Cell
-		var warm, measure, broker, worker1, worker2 int
-		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "run %d %d %d %d %d %d %d %d",
-			&c.Size, &c.InFlight, &c.Connections, &warm, &measure, &broker, &worker1, &worker2); err != nil {
+		var warm, measure, wanted, broker, worker1, worker2 int
+		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "run %d %d %d %d %d %d %d %d %d",
+			&c.Size, &c.InFlight, &c.Connections, &warm, &measure, &wanted, &broker, &worker1, &worker2); err != nil {
 			return fmt.Errorf("the command %q: %w", lines.Text(), err)
 		}
 		if c.Connections != opened {
@@ -42,7 +42,7 @@ func runClient(d driver, in io.Reader) error {
 			}
 			opened = c.Connections
 		}
-		r, err := runLoad(d, newLoad(c), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond,
+		r, err := runLoad(d, newLoad(c, wanted), time.Duration(warm)*time.Millisecond, time.Duration(measure)*time.Millisecond,
 			sides{{os.Getpid()}, {broker}, {worker1, worker2}}.cpu)
 		if err != nil {
 			return err
@@ -58,9 +58,10 @@ func runClient(d driver, in io.Reader) error {
 // each side. The window waits until each slot has had an answer, however long that
 // takes: before, a client that fills a deep queue takes no answers, and just after it
 // only those that have come meanwhile.
-func runLoad(d driver, l *load, warm, measure time.Duration, cpu func() ([3]float64, error)) (*Report, error) {
+func runLoad(d driver, l *load, warm, measure time.Duration, cpu func() (usage, error)) (*Report, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- d.drive(l) }()
+	defer l.phase.Store(over) // so that it ends, whatever happens here
 	always := make(chan struct{})
 	close(always)
 	if err := waitOr(ended, 0, l.whole); err != nil {
@@ -88,15 +89,12 @@ func runLoad(d driver, l *load, warm, measure time.Duration, cpu func() ([3]floa
 		return nil, err
 	}
 	r := l.report(measured)
-	for i := range after {
-		r.CPU[i] = after[i] - before[i]
-	}
+	r.CPU = after.since(before)
 	return r, nil
 }
 
-// waitOr lets the load run for d, and on until enough is closed: on a busy
-// machine what the window is for may not have happened in it. An early end of the
-// load is an error.
+// waitOr lets the load run for d, and on until enough is closed: on a busy machine
+// that may come after d. An early end of the load is an error.
 func waitOr(ended <-chan error, d time.Duration, enough <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

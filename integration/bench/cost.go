@@ -22,12 +22,29 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// sides are the processes of the client, the broker and the workers, of which 0
-// is none.
+// usage is processor seconds of the three sides of a system.
+type usage [3]float64
+
+// The sides.
+const (
+	clientSide = iota
+	brokerSide
+	workerSide
+)
+
+// since returns what was used since before.
+func (u usage) since(before usage) (used usage) {
+	for i := range u {
+		used[i] = u[i] - before[i]
+	}
+	return used
+}
+
+// sides are the PIDs of each side; PID 0 stands for no process.
 type sides [3][]int
 
-// cpu returns the processor seconds that each side has used so far.
-func (s sides) cpu() (sum [3]float64, err error) {
+// cpu returns what each side has used so far.
+func (s sides) cpu() (sum usage, err error) {
 	for i, side := range s {
 		for _, pid := range side {
 			if pid == 0 {

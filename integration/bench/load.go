@@ -18,9 +18,9 @@ type load struct {
 	whole    chan struct{} // closed when each slot has had one
 
 	phase   atomic.Int32  // of the phases below
-	enough  int64         // calls of one slot, which the window waits for
-	counted chan struct{} // closed when a slot has made as many in the window
-	once    sync.Once     // closes it
+	wanted  int           // answers of one slot in the window, which waits for them
+	counted chan struct{} // closed when a slot has had as many
+	once    sync.Once     // closes counted
 }
 
 const (
@@ -45,20 +45,21 @@ type slot struct {
 // 300,000 calls a second would be part of the measurement.
 const timedSlots = 100
 
-// The second call of a slot in the window has begun in it, so that each side had its
-// work. In a deep queue all the others would be before it; there is work at each
-// side then whenever it began.
-const (
-	wholeCalls = 2
-	deepCalls  = 1
-	deepLoad   = 10_000 // calls in flight
-)
-
-func newLoad(c Cell) *load {
-	l := &load{cell: c, slots: make([]slot, c.InFlight), enough: wholeCalls, whole: make(chan struct{}), counted: make(chan struct{})}
+// wanted returns the answers of one slot that the window waits for. The call with the
+// second of them has begun and ended in the window, so each side has worked. In a deep
+// queue a slot's second turn comes only after all others have had theirs, and each
+// side is busy anyway: there one answer will do.
+func wanted(c Cell) int {
 	if c.InFlight >= deepLoad {
-		l.enough = deepCalls
+		return 1
 	}
+	return 2
+}
+
+const deepLoad = 10_000 // calls in flight
+
+func newLoad(c Cell, wanted int) *load {
+	l := &load{cell: c, slots: make([]slot, c.InFlight), wanted: wanted, whole: make(chan struct{}), counted: make(chan struct{})}
 	pattern := make([]byte, c.Size)
 	for i := range pattern {
 		pattern[i] = byte(i * 7)
@@ -100,7 +101,7 @@ func (l *load) ended(s *slot, answer []byte) {
 		return
 	}
 	s.calls++
-	if s.calls == l.enough {
+	if s.calls == int64(l.wanted) {
 		l.once.Do(func() { close(l.counted) })
 	}
 	if wrong {

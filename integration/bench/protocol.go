@@ -8,10 +8,10 @@ import (
 // Answer is one line that a process of a system writes. The harness tells a
 // client, one line each,
 //
-//	run SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS BROKER-PID WORKER-PID WORKER-PID
+//	run SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS WANTED BROKER-PID WORKER-PID WORKER-PID
 //
-// where a process that there is not has the PID 0, and gets a report; it tells a
-// crowd (crowd.go)
+// and gets a report. WANTED is the answers of one slot that the window waits for (load.go);
+// the PID is 0 where there is no such process. It tells a crowd (crowd.go)
 //
 //	open CONNECTIONS
 //	call
@@ -30,10 +30,9 @@ type Report struct {
 	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50_us"`
 	P99     float64 `json:"p99_us"`
-	// CPU is the processor seconds of client, broker and workers in the window. The
-	// client reads them, at its ends: the harness may not get a processor for longer
-	// than the window lasts.
-	CPU [3]float64 `json:"cpu_s"`
+	// CPU is read by the client, at the window's ends: the harness may not get a processor
+	// for longer than the window lasts.
+	CPU usage `json:"cpu_s"`
 }
 
 // say writes one answer to the harness.

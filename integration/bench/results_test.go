@@ -105,7 +105,7 @@ func TestSpread(t *testing.T) {
 }
 
 func TestNewSample(t *testing.T) {
-	got, err := newSample(&Report{Calls: 100_000, Seconds: 0.5, P50: 3, P99: 9, CPU: [3]float64{0.5, 0.25, 1}})
+	got, err := newSample(&Report{Calls: 100_000, Seconds: 0.5, P50: 3, P99: 9, CPU: usage{0.5, 0.25, 1}})
 	want := &Sample{Rate: 200_000, P50: 3, P99: 9, ClientCPU: 5, BrokerCPU: 2.5, WorkerCPU: 10}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)

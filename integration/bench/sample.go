@@ -26,7 +26,7 @@ func newSample(r *Report) (*Sample, error) {
 	per := func(i int) float64 { return r.CPU[i] / float64(r.Calls) * 1e6 }
 	return &Sample{
 		Rate: float64(r.Calls) / r.Seconds, P50: r.P50, P99: r.P99,
-		ClientCPU: per(0), BrokerCPU: per(1), WorkerCPU: per(2),
+		ClientCPU: per(clientSide), BrokerCPU: per(brokerSide), WorkerCPU: per(workerSide),
 	}, nil
 }
 

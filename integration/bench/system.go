@@ -30,6 +30,8 @@ type Layout struct {
 // workerProcesses is the number of worker processes of every system.
 const workerProcesses = 2
 
+var _ [2]struct{} = [workerProcesses]struct{}{} // as many as the command of protocol.go names
+
 // perProcess returns the workers of each worker process.
 func (l Layout) perProcess() int { return max(1, l.Workers/workerProcesses) }
 
@@ -91,17 +93,17 @@ func (r *Running) Stop() {
 
 // Run has the client do a cell for a while and returns what it measured.
 func (r *Running) Run(ctx context.Context, c Cell, t Timing) (*Sample, error) {
-	pids := [1 + workerProcesses]int{}
+	var pids [1 + workerProcesses]int
 	for i, p := range append([]*Process{r.Broker}, r.Workers...) {
 		if p != nil {
 			pids[i] = p.PID()
 		}
 	}
-	if err := r.Client.tell("run %d %d %d %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds(),
-		pids[0], pids[1], pids[2]); err != nil {
+	if err := r.Client.tell("run %d %d %d %d %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds(),
+		wanted(c), pids[0], pids[1], pids[2]); err != nil {
 		return nil, err
 	}
-	a, err := r.Client.next(ctx)
+	a, err := r.Client.nextWithin(ctx, 3*patience+t.Warm+t.Measure) // to fill a queue, for the window, and to empty it
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -139,8 +140,8 @@ func (m mirror) drive(l *load) error {
 	return callers(l, func(_ int, payload []byte) ([]byte, error) { return m(bytes.Clone(payload)), nil })
 }
 
-// free is what processes that use no processor have used.
-func free() (none [3]float64, err error) { return none, nil }
+// noCPU stands for processes that use none.
+func noCPU() (usage, error) { return usage{}, nil }
 
 func TestLoad_countsWrongAnswers(t *testing.T) {
 	for _, c := range []struct {
@@ -153,12 +154,12 @@ func TestLoad_countsWrongAnswers(t *testing.T) {
 		{"a byte less", func(b []byte) []byte { return b[1:] }, true},
 		{"nothing", func([]byte) []byte { return nil }, true},
 		{"another call's", func() mirror {
-			other := bytes.Clone(newLoad(Cell{Size: 100, InFlight: 9, Connections: 1}).slots[8].next())
+			other := bytes.Clone(newLoad(Cell{Size: 100, InFlight: 9, Connections: 1}, 2).slots[8].next())
 			return func([]byte) []byte { return other }
 		}(), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := runLoad(c.answer, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}), 0, time.Millisecond, free)
+			r, err := runLoad(c.answer, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}, 2), 0, time.Millisecond, noCPU)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,10 +198,10 @@ func TestRunLoad_waitsForTheFill(t *testing.T) {
 		began := time.Now()
 		var ends []time.Duration
 		const fill, slots, warm, measure = time.Minute, 50, 200 * time.Millisecond, 700 * time.Millisecond
-		r, err := runLoad(deep{fill}, newLoad(Cell{Size: 100, InFlight: slots, Connections: 1}), warm, measure, func() ([3]float64, error) {
+		r, err := runLoad(deep{fill}, newLoad(Cell{Size: 100, InFlight: slots, Connections: 1}, 2), warm, measure, func() (usage, error) {
 			ends = append(ends, time.Since(began))
 			n := float64(len(ends))
-			return [3]float64{n, 2 * n, 3 * n * n}, nil
+			return usage{n, 2 * n, 3 * n * n}, nil
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -213,34 +214,49 @@ func TestRunLoad_waitsForTheFill(t *testing.T) {
 		if r.Seconds != measure.Seconds() || r.Calls < 699 || r.Calls > 701 {
 			t.Errorf("%d calls in %v s", r.Calls, r.Seconds)
 		}
-		if want := [3]float64{1, 2, 9}; r.CPU != want {
+		if want := (usage{1, 2, 9}); r.CPU != want {
 			t.Errorf("the sides used %v, want %v", r.CPU, want)
 		}
 	})
 }
 
-// tardy answers each call after a while.
-type tardy struct{ each time.Duration }
+// slow answers each call after a while.
+type slow struct{ each time.Duration }
 
-func (tardy) open(int) error { return nil }
+func (slow) open(int) error { return nil }
 
-func (d tardy) drive(l *load) error {
+func (d slow) drive(l *load) error {
 	return callers(l, func(_ int, payload []byte) ([]byte, error) {
 		time.Sleep(d.each)
 		return payload, nil
 	})
 }
 
-// A call has begun and ended in the window even if that is shorter than any call,
-// so that no side is without its cost.
+// A call has begun and ended in the window even if that is shorter than any call, so that
+// no side is without its cost; behind a deep queue one need only have ended.
 func TestRunLoad_waitsForAWholeCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, err := runLoad(tardy{time.Second}, newLoad(Cell{Size: 100, InFlight: 3, Connections: 1}), time.Millisecond, time.Millisecond, free)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Seconds < 1.9 || r.Calls <= 3 {
-			t.Errorf("%d calls in %v s", r.Calls, r.Seconds)
-		}
-	})
+	for _, c := range []struct {
+		inFlight int
+		seconds  float64
+	}{{3, 1.999}, {deepLoad, 0.999}} {
+		synctest.Test(t, func(t *testing.T) {
+			cell := Cell{Size: 100, InFlight: c.inFlight, Connections: 1}
+			r, err := runLoad(slow{time.Second}, newLoad(cell, wanted(cell)), time.Millisecond, time.Millisecond, noCPU)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Seconds != c.seconds || r.Calls == 0 {
+				t.Errorf("%d in flight: %d calls in %v s, want %v s", c.inFlight, r.Calls, r.Seconds, c.seconds)
+			}
+		})
+	}
+}
+
+func TestRunLoad_cannotTellTheCost(t *testing.T) {
+	gone := errors.New("no such process")
+	same := mirror(func(b []byte) []byte { return b })
+	_, err := runLoad(same, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}, 2), 0, time.Millisecond, func() (usage, error) { return usage{}, gone })
+	if !errors.Is(err, gone) {
+		t.Errorf("the error is %v", err)
+	}
 }

@@ -8,6 +8,7 @@
  *   peer crowd  SECURE SERVER_PUBLIC PUBLIC SECRET ENDPOINT
  */
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,13 +30,15 @@ static double now(void) {
 	return ts.tv_sec + ts.tv_nsec * 1e-9;
 }
 
-/* The processor seconds of a process so far; 0 is none. */
+/* The processor seconds of a process so far; 0 if pid is 0: there is none. */
 static double cpu(int pid) {
 	struct timespec ts;
 	clockid_t clock;
 	if (pid == 0) return 0;
-	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts)) {
-		fprintf(stderr, "the processor time of process %d\n", pid);
+	int failed = clock_getcpuclockid(pid, &clock);
+	if (!failed && clock_gettime(clock, &ts)) failed = errno;
+	if (failed) {
+		fprintf(stderr, "the processor time of process %d: %s\n", pid, strerror(failed));
 		exit(1);
 	}
 	return ts.tv_sec + ts.tv_nsec * 1e-9;
@@ -166,8 +169,8 @@ struct load {
 	char *pattern;
 	struct slot *slots;
 	long calls, wrong;
-	long enough; /* calls of one slot, which the window waits for */
-	int counted; /* a slot has made as many in the window */
+	long wanted; /* answers of one slot in the window, which waits for them */
+	int counted; /* a slot has had as many */
 	double *latency; size_t latencies, room;
 };
 
@@ -208,7 +211,7 @@ static uint32_t take(struct load *l, zmq_msg_t *m, int measuring) {
 	l->wrong += wrong;
 	if (!measuring) return i;
 	l->calls++;
-	if (++l->slots[i].calls == l->enough) l->counted = 1;
+	if (++l->slots[i].calls == l->wanted) l->counted = 1;
 	if (i % l->stride == 0) {
 		if (l->latencies == l->room) {
 			l->room = l->room ? 2 * l->room : 4096;
@@ -225,10 +228,9 @@ static int ascending(const void *a, const void *b) {
 	return x < y ? -1 : x > y;
 }
 
-static void run(void *s, size_t size, uint32_t n, double warm, double measure, const int *pids) {
-	struct load l = {.s = s, .size = size, .n = n, .stride = n < 200 ? 1 : n / 100};
+static void run(void *s, size_t size, uint32_t n, double warm, double measure, long wanted, const int *pids) {
+	struct load l = {.s = s, .size = size, .n = n, .stride = n < 200 ? 1 : n / 100, .wanted = wanted};
 	double used[3] = {0};
-	l.enough = n < 10000 ? 2 : 1; /* load.go says why */
 	zmq_msg_t m;
 	int measuring = 0, over = 0, more;
 	size_t more_size = sizeof more;
@@ -325,8 +327,8 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 	while (fgets(line, sizeof line, stdin)) {
 		unsigned long size;
 		unsigned n;
-		int connections, warm, measure, pids[3];
-		if (sscanf(line, "run %lu %u %d %d %d %d %d %d", &size, &n, &connections, &warm, &measure, pids, pids + 1, pids + 2) != 8) {
+		int connections, warm, measure, wanted, pids[3];
+		if (sscanf(line, "run %lu %u %d %d %d %d %d %d %d", &size, &n, &connections, &warm, &measure, &wanted, pids, pids + 1, pids + 2) != 9) {
 			fprintf(stderr, "the command %s\n", line);
 			return 1;
 		}
@@ -334,7 +336,7 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 			CHECK(zmq_close(s));
 			s = dial(ctx, secure, keys, endpoint, opened = connections);
 		}
-		run(s, size, n, warm / 1e3, measure / 1e3, pids);
+		run(s, size, n, warm / 1e3, measure / 1e3, wanted, pids);
 	}
 	return 0;
 }

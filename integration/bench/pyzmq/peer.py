@@ -86,11 +86,11 @@ def worker(spec):
 
 
 def cpu(pids):
-    """The processor seconds of the client, the broker and the workers so far; the
-    PID 0 is none."""
+    """The processor seconds of the client, the broker and the workers so far; PID 0
+    stands for no process."""
 
-    def used(*pids):  # the clock's number is as clock_getcpuclockid(3) makes it
-        return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids if pid)
+    def used(*which):  # the clock's number is as clock_getcpuclockid(3) makes it
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in which if pid)
 
     return [used(os.getpid()), used(pids[0]), used(*pids[1:])]
 
@@ -98,7 +98,7 @@ def cpu(pids):
 class Load:
     """The calls in flight during one cell, each with a payload of its own."""
 
-    def __init__(self, s, size, n):
+    def __init__(self, s, size, n, wanted=0):
         self.s, self.size, self.n = s, size, n
         self.pattern = bytes(i * 7 % 256 for i in range(size))
         self.turn = [0] * n
@@ -109,7 +109,7 @@ class Load:
         self.stride = max(1, n // 100)
         self.calls = self.wrong = 0
         self.of_slot = [0] * n
-        self.enough = 2 if n < 10000 else 1  # load.go says why
+        self.wanted = wanted  # answers of one slot in the window, which waits for them
         self.counted = False
         self.latency = []
 
@@ -146,14 +146,14 @@ class Load:
         if measuring:
             self.calls += 1
             self.of_slot[i] += 1
-            self.counted = self.counted or self.of_slot[i] == self.enough
+            self.counted = self.counted or self.of_slot[i] == self.wanted
             if i % self.stride == 0:
                 self.latency.append(time.perf_counter() - self.sent[i])
         return i
 
 
-def run(s, size, n, warm, measure, pids):
-    load = Load(s, size, n)
+def run(s, size, n, warm, measure, wanted, pids):
+    load = Load(s, size, n, wanted)
     start = stop = end = None
     for i in range(n):
         load.send(i)
@@ -209,12 +209,12 @@ def client(spec):
     s = dial(opened)
     say(ready="client")
     for line in sys.stdin:
-        _, size, n, connections, warm, measure, *pids = line.split()
+        _, size, n, connections, warm, measure, wanted, *pids = line.split()
         if int(connections) != opened:
             s.close()
             opened = int(connections)
             s = dial(opened)
-        run(s, int(size), int(n), int(warm) / 1e3, int(measure) / 1e3, [int(pid) for pid in pids])
+        run(s, int(size), int(n), int(warm) / 1e3, int(measure) / 1e3, int(wanted), [int(pid) for pid in pids])
 
 
 if __name__ == "__main__":
