@@ -29,7 +29,8 @@ type Dispatcher struct {
 	started instant          // static
 
 	// mu guards everything below, and all of every Session, Worker, call,
-	// method, pool, domain and client.
+	// method, pool, domain and client. What a client's link calls takes it by
+	// LockForClient.
 	mu       mutex
 	limits   Limits
 	stopped  instant // what clockLocked tells; 0 = the clock runs

@@ -2,65 +2,68 @@ package dispatch
 
 import "sync/atomic"
 
-// mutex is the dispatcher's lock. With a thousand busy links, hundreds of goroutines wait
-// for it at any time, since the system takes the processor away from its holder now and
-// then. sync.Mutex is fair to each of them: it hands itself over in their order, a switch
-// of goroutines each time, and never gets out of that state. A client's link then brings
-// its next calls only when hundreds of workers have had their turn, so that no queue forms
-// from which those could get several calls in one message (docs/adr/0014).
+// mutex is the dispatcher's lock: a sync.Mutex without starvation mode, and with a line of
+// waiters for the links of clients beside the one for everybody else.
 //
-// This one is taken by who runs, before who waits. Those who wait do so in two lines, for
-// the links of clients and for all others, which are woken in turn: neither a thousand
-// workers nor a thousand clients keep the other side out. Who was woken in vain too often
-// has it before everybody else.
+// With 1,000 busy workers some 300 goroutines wait for it at any time, since the system
+// takes the processor from the one that holds it now and then. A sync.Mutex for which
+// somebody has waited a millisecond is handed over in the order of arrival until the line
+// is empty, which it never was: a client's link brought its next calls after some 300
+// workers' turns, so no queue formed and workers got calls one by one (docs/adr/0014).
+//
+// Here a goroutine that runs takes the lock before those that wait. Unlock wakes one
+// waiter, from each line in turn. One that finds the lock taken again goes to the end of
+// its line, and after maxInVain times gets it before everybody else.
 type mutex struct {
-	state    atomic.Int32 // locked, and how many insist, in units of insistent
-	lines    [2]line
-	insisted chan struct{} // a token for one of those who insist
-	next     uint8         // the line to be woken; owned by the holder
+	state  atomic.Int32 // locked, and how many insist, in units of insistent
+	lines  [2]line
+	urgent chan struct{} // a token for one of those that insist
+	next   uint8         // the line that Unlock looks at first; owned by the holder
 }
 
-// line is those who wait, and a token for one of them.
+// line is waiters, and a token for one of them.
 type line struct {
 	waiting atomic.Int32
-	token   chan struct{}
+	token   chan struct{} // of capacity 1
 }
 
 const (
 	locked    = 1
 	insistent = 2
 
-	lineOfClients = 0
-	lineOfOthers  = 1
+	clientLine = 0
+	otherLine  = 1
 
-	looks  = 200 // at the lock before waiting: a few tenths of a microsecond
-	losses = 16  // tokens in vain before one insists
+	// spins is how often a goroutine looks at the lock before it waits: a few tenths of a
+	// microsecond, in which most holders have finished.
+	spins     = 200
+	maxInVain = 16 // tokens
 )
 
-// init must be called before first use.
+// init makes the channels. Without it a waiter would never be woken.
 func (m *mutex) init() {
-	m.insisted = make(chan struct{}, 1)
+	m.urgent = make(chan struct{}, 1)
 	for i := range m.lines {
 		m.lines[i].token = make(chan struct{}, 1)
 	}
 }
 
-// Lock is for all but the links of clients.
-func (m *mutex) Lock() { m.lock(lineOfOthers) }
+// Lock waits in the line of the others: workers, Tick, operators.
+func (m *mutex) Lock() { m.lock(otherLine) }
 
-// LockForClient is for the links of clients.
-func (m *mutex) LockForClient() { m.lock(lineOfClients) }
+// LockForClient waits in the line of clients: the methods of Session, Attach and Open take it.
+func (m *mutex) LockForClient() { m.lock(clientLine) }
 
-func (m *mutex) lock(from int) {
-	for range looks {
+func (m *mutex) lock(of int) {
+	for range spins {
 		if m.state.Load() == 0 && m.try() {
 			return
 		}
 	}
-	l := &m.lines[from]
-	l.waiting.Add(1) // before the next try: an Unlock behind that sees it
-	for tokens := 0; !m.try(); tokens++ {
-		if tokens == losses {
+	l := &m.lines[of]
+	l.waiting.Add(1) // before try: if that fails, the holder's Unlock sees this waiter
+	for inVain := 0; !m.try(); inVain++ {
+		if inVain == maxInVain {
 			l.waiting.Add(-1)
 			m.insist()
 			return
@@ -70,39 +73,42 @@ func (m *mutex) lock(from int) {
 	l.waiting.Add(-1)
 }
 
-// try takes the lock if it is free and nobody insists on it. Who fails with a token in his
-// hand may drop it: the holder, or who insists, gives out the next.
+// try takes the lock if it is free and nobody insists. Who fails may drop his token: the
+// holder, or the one that insists, wakes the next.
 func (m *mutex) try() bool { return m.state.CompareAndSwap(0, locked) }
 
 // insist takes the lock before all who do not insist.
 func (m *mutex) insist() {
 	for s := m.state.Add(insistent); ; s = m.state.Load() {
 		if s&locked != 0 {
-			<-m.insisted
+			<-m.urgent
 		} else if m.state.CompareAndSwap(s, s-insistent+locked) {
 			return
 		}
 	}
 }
 
-// Unlock gives a token to one who waits. It does not wait for him to take the lock.
+// Unlock frees the lock and wakes one waiter, who may find it taken again.
 func (m *mutex) Unlock() {
 	first := m.next
 	m.next = 1 - first
-	if m.state.Add(-locked) != 0 {
-		give(m.insisted)
+	switch s := m.state.Add(-locked); {
+	case s < 0:
+		panic("dispatch: Unlock of a mutex that is not locked")
+	case s > 0:
+		giveToken(m.urgent)
 		return
 	}
 	for _, i := range [2]uint8{first, 1 - first} {
 		if l := &m.lines[i]; l.waiting.Load() > 0 {
-			give(l.token)
+			giveToken(l.token)
 			return
 		}
 	}
 }
 
-// give puts a token there, if there is none yet.
-func give(token chan struct{}) {
+// giveToken puts a token there, if there is none yet.
+func giveToken(token chan struct{}) {
 	select {
 	case token <- struct{}{}:
 	default:

@@ -6,9 +6,8 @@ import (
 )
 
 // Together is how many of the calls or replies that came in one message should be given to
-// SubmitAll or Replies at once. Taking the lock for each of them has a client's link wait
-// behind a thousand workers' links at each of its calls; keeping it for more of them has
-// all others wait.
+// SubmitAll or Replies at once. With fewer, a client's link waits for the lock more often,
+// behind one of the others each time (see mutex); with more, all others wait longer.
 const Together = 64
 
 // SubmitAll is Submit for calls that came together. It stops at the first error with
