@@ -10,16 +10,19 @@ import (
 )
 
 // accept makes the call of one CALL, which lies in memory if that is not nil.
-// The calls of a message are admitted together: each lock is taken once for all.
+// The calls of a message are admitted together: each lock is taken once for all, and
+// Worker.mu once more for each stock of records.
 func (k *connection) accept(e *message.Envelope, memory *buffer.Buffer, now time.Time) {
 	w := k.worker
-	if len(k.accepted)%stockUp == 0 { // not for each, as there may be nothing to be had
+	// Only then, and not whenever the stock is low: Worker.spare may be empty, too, and each
+	// call would take the lock in vain.
+	if len(k.accepted)%stock == 0 && k.spare.low() {
 		w.mu.Lock()
-		k.spare.takeFrom(&w.spare)
+		k.spare.fetch(&w.spare)
 		w.mu.Unlock()
 	}
 	c := k.spare.call()
-	c.worker, c.method, c.token, c.attempt = w, w.table.Lookup(e.Method), e.ID, int(max(e.Attempt, 1))
+	c.worker, c.method, c.token, c.attempt = w, w.table.Lookup(e.Method), e.ID, max(e.Attempt, 1)
 	c.known, c.origin = e.Flags&message.FlagOrigin != 0, e.Origin
 	if e.Timeout > 0 {
 		c.deadline = now.Add(e.Timeout)
@@ -29,7 +32,7 @@ func (k *connection) accept(e *message.Envelope, memory *buffer.Buffer, now time
 	} else if e.Flags&message.FlagStream != 0 && c.method.Info().Stream {
 		c.stream, c.flow = true, newFlow()
 	}
-	c.body = k.spare.keep(e.Body, memory)
+	c.body = k.spare.body(e.Body, memory)
 	k.accepted = append(k.accepted, c)
 }
 

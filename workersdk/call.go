@@ -37,18 +37,21 @@ func CallFrom(ctx context.Context) (Call, bool) {
 //
 // fenced is beside that: the broker has given the call up, its outcome is
 // discarded, and only the slot that its method holds still counts.
+//
+// Small fields lie together: a record of four cache lines goes from one processor to the
+// other and back for each call.
 type call struct {
 	// Static.
 	worker   *Worker
 	method   *method.Method
 	token    uint64
 	origin   message.Origin
-	known    bool // origin is set: another broker can be told of the call
-	attempt  int
-	deadline time.Time // zero = none
-	stream   bool
+	deadline time.Time      // zero = none
 	limit    int            // bytes of the result
 	refusal  *message.Error // why it shall not run; nil if it may
+	attempt  uint8
+	known    bool // origin is set: another broker can be told of the call
+	stream   bool
 
 	// Owned by the goroutine that runs the call.
 	body   buffer.Content
@@ -59,10 +62,10 @@ type call struct {
 	running bool
 	fenced  bool
 	claimed bool           // taken over by another broker: named by its origin only
-	cause   *message.Error // why it shall stop; nil while it need not
 	ended   bool           // its method has returned
+	cause   *message.Error // why it shall stop; nil while it need not
 	flow    *flow          // of a stream
-	told    time.Time      // the last PROGRESS
+	told    time.Duration  // since the worker's beginning, when the last PROGRESS was sent; 0 = none was
 	held    *outcome       // of a claimed stream that has ended, until the new broker has its items; else nil
 
 	// context is what the method is given, if it is given one.
@@ -71,7 +74,7 @@ type call struct {
 
 func (c *call) describe() Call {
 	return Call{
-		ID: c.id(), Method: c.method.Info().Name, Attempt: c.attempt, Worker: c.worker.ID(),
+		ID: c.id(), Method: c.method.Info().Name, Attempt: int(c.attempt), Worker: c.worker.ID(),
 		Deadline: c.deadline, Stream: c.stream,
 	}
 }

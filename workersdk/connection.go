@@ -39,7 +39,7 @@ type connection struct {
 	registered bool
 	busy       int     // what REGISTER said
 	accepted   []*call // of the message being read, not admitted yet
-	spare      spare   // for the next ones
+	spare      spare   // records and bodies for the next CALLs, from Worker.spare
 
 	drained bool // DRAIN came: no CALL will. Guarded by Worker.mu
 }

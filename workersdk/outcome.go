@@ -17,8 +17,8 @@ const (
 type outcome struct {
 	kind    message.Kind
 	known   bool // origin is set
+	attempt uint8
 	origin  message.Origin
-	attempt int
 	body    buffer.Content // its memory is nil when it was forgotten
 	stream  *call          // whose items the client may not have seen; nil = there are none
 }
@@ -34,7 +34,7 @@ func (o *outcome) size() int {
 
 // kept holds, in order, the outcomes that no broker has acknowledged. Guarded by Worker.mu.
 type kept struct {
-	spare *spare    // takes the memory of small bodies; static
+	spare *spare    // Worker.spare, to which small bodies are left; static
 	list  []outcome // list[0] is number acked+1 of the link
 	acked uint64    // outcomes acknowledged on this link
 	bytes int
@@ -54,7 +54,7 @@ func (k *kept) add(o outcome) {
 func (k *kept) forget(i int) {
 	if o := &k.list[i]; o.body.Memory != nil {
 		k.bytes -= o.size()
-		k.spare.release(&o.body)
+		k.spare.leaveBody(&o.body)
 		o.stream = nil
 	}
 }
@@ -77,6 +77,12 @@ func (k *kept) drop(n int) {
 	}
 	k.list = k.list[:copy(k.list, k.list[n:])]
 	k.whole = max(0, k.whole-n)
+}
+
+// clear forgets all of them and begins to count anew.
+func (k *kept) clear() {
+	k.drop(len(k.list))
+	*k = kept{spare: k.spare}
 }
 
 // move begins a link to another broker and returns what it has to be told: the

@@ -23,14 +23,14 @@ func TestPool_goroutines(t *testing.T) {
 			}
 		}, func() {})
 		for i := range 10 {
-			p.submit(&call{attempt: i % 2})
+			p.submit(&call{attempt: uint8(i % 2)})
 		}
 		synctest.Wait()
 		if n := len(p.withdraw()); n != 7 || p.goroutines != 3 {
 			t.Errorf("%d calls wait, %d goroutines run", n, p.goroutines)
 		}
 		for i := range 7 {
-			p.submit(&call{attempt: i % 2})
+			p.submit(&call{attempt: uint8(i % 2)})
 		}
 		close(gate)
 		synctest.Wait()

@@ -34,17 +34,17 @@ func Progress[N Number](ctx context.Context, done, total N, note string) {
 
 func (w *Worker) progress(c *call, done, total float64, note string) {
 	note = note[:min(len(note), maxNote)]
-	now := time.Now()
+	age := time.Since(w.began)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	complete := total > 0 && done >= total
-	if w.conn == nil || !c.running || c.cause != nil || !complete && now.Sub(c.told) < progressPause {
+	if w.conn == nil || !c.running || c.cause != nil || !complete && c.told > 0 && age-c.told < progressPause {
 		return
 	}
 	if w.conn.link.Pending() > progressPending {
 		return
 	}
-	c.told = now
+	c.told = age
 	e := c.head(message.KindProgress)
 	e.Body, _ = method.Append(nil, []any{done, total, note}, 1<<10) // numbers and a short text: cannot fail
 	w.conn.append(&e)

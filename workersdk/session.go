@@ -87,8 +87,7 @@ func (w *Worker) fenceLocked() {
 		w.removeLocked(c)
 		w.strayLocked(c, errFenced)
 	}
-	w.kept.drop(len(w.kept.list))
-	w.kept = kept{spare: &w.spare}
+	w.kept.clear()
 }
 
 // claimLocked tells another broker what this worker runs and what it holds.

@@ -44,7 +44,7 @@ type Worker struct {
 
 	resultLimit int // bytes of one result, since the last registration
 	kept        kept
-	spare       spare // left by calls that are over; the connection takes some at a time
+	spare       spare // left by calls that are over; connection.spare is filled from it
 	draining    bool  // takes no new calls, for good
 	leaving     bool  // has said good-bye
 

@@ -13,8 +13,8 @@ import (
 // copy it.
 const Large = 16 << 10
 
-// Small is room that the smallest buffer has, in bytes.
-const Small = 1 << minClass
+// MinRoom is the room, in bytes, that a buffer from Get has at least.
+const MinRoom = 1 << minClass
 
 // Buffers are pooled by powers of two, and a 64th more: what is that large has a
 // header in front of it. Larger ones than the last are left to the garbage
@@ -91,8 +91,8 @@ func (b *Buffer) Release() {
 	pools[class-minClass].Put(b)
 }
 
-// Small reports whether b is one of the smallest.
-func (b *Buffer) Small() bool { return cap(b.Bytes) == capacity(minClass) }
+// Smallest reports whether b has the capacity of the smallest that Get makes: MinRoom and a 64th.
+func (b *Buffer) Smallest() bool { return cap(b.Bytes) == capacity(minClass) }
 
 // Wasted reports whether n bytes are too few to hold all of b for, where a smaller
 // buffer would do.

@@ -22,6 +22,22 @@ func TestBuffer_sizes(t *testing.T) {
 	}
 }
 
+func TestBuffer_smallest(t *testing.T) {
+	for size, want := range map[int]bool{0: true, MinRoom: true, MinRoom + 100: false, Large: false} {
+		b := Get(size)
+		if got := b.Smallest(); got != want || cap(b.Bytes) < MinRoom {
+			t.Errorf("Get(%d), with room for %d, is one of the smallest: %v", size, cap(b.Bytes), got)
+		}
+		if want {
+			b.Bytes = append(b.Bytes, make([]byte, 10*MinRoom)...)
+			if b.Smallest() {
+				t.Errorf("one that has grown to %d is one of the smallest", cap(b.Bytes))
+			}
+		}
+		b.Release()
+	}
+}
+
 // TestBuffer_owners lets many owners read and let go; the race detector sees
 // memory that is used again too early.
 func TestBuffer_owners(t *testing.T) {
