@@ -198,7 +198,12 @@ func TestAck_isToldSoonOnAnIdleLink(t *testing.T) {
 		for range 2 * ackOutcomes {
 			mustCall(t, c, 1, "echo", 1)
 		}
-		time.Sleep(ackDelay / 2) // the last one waits a moment for calls to go with it
+		time.Sleep(ackDelay / 2)
+		synctest.Wait()
+		if n := len(b.Seen(message.KindAck)); n != 2 {
+			t.Errorf("%d ACKs came, want the second one with a call and the third one to wait for another", n)
+		}
+		time.Sleep(ackDelay)
 		synctest.Wait()
 		if n := len(b.Seen(message.KindAck)); n != 3 {
 			t.Errorf("%d ACKs came, want one for every %d outcomes", n, ackOutcomes)
