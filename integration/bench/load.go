@@ -18,7 +18,7 @@ type load struct {
 	whole    chan struct{} // closed when each slot has had one
 
 	phase   atomic.Int32  // of the phases below
-	wanted  int           // answers of one slot in the window, which waits for them
+	wanted  int           // answers of one timed slot in the window, which waits for them
 	counted chan struct{} // closed when a slot has had as many
 	once    sync.Once     // closes counted
 }
@@ -45,10 +45,10 @@ type slot struct {
 // 300,000 calls a second would be part of the measurement.
 const timedSlots = 100
 
-// wanted returns the answers of one slot that the window waits for. The call with the
+// wanted returns the answers of one timed slot that the window waits for. The call with the
 // second of them has begun and ended in the window, so each side has worked. In a deep
 // queue a slot's second turn comes only after all others have had theirs, and each
-// side is busy anyway: there one answer will do.
+// side is busy at any time: there one answer will do.
 func wanted(c Cell) int {
 	if c.InFlight >= deepLoad {
 		return 1
@@ -101,13 +101,13 @@ func (l *load) ended(s *slot, answer []byte) {
 		return
 	}
 	s.calls++
-	if s.calls == int64(l.wanted) {
-		l.once.Do(func() { close(l.counted) })
-	}
 	if wrong {
 		s.wrong++
 	}
 	if s.timed {
+		if s.calls == int64(l.wanted) {
+			l.once.Do(func() { close(l.counted) })
+		}
 		s.latency = append(s.latency, time.Since(s.sent))
 	}
 }

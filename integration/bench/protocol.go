@@ -10,7 +10,7 @@ import (
 //
 //	run SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS WANTED BROKER-PID WORKER-PID WORKER-PID
 //
-// and gets a report. WANTED is the answers of one slot that the window waits for (load.go);
+// and gets a report. WANTED is the answers of one timed slot that the window waits for (load.go);
 // the PID is 0 where there is no such process. It tells a crowd (crowd.go)
 //
 //	open CONNECTIONS

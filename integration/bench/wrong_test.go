@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func damage(payload []byte) []byte {
 // unpickled returns the payload of a Python Message, which stands in its pickle
 // as it is, behind the opcode SHORT_BINBYTES and its length.
 func unpickled(pickle []byte) []byte {
-	for _, size := range []int{8, 100} {
+	for _, size := range []int{8, 100, 0} {
 		if _, rest, ok := bytes.Cut(pickle, []byte{'C', byte(size)}); ok && len(rest) >= size {
 			return bytes.Clone(rest[:size])
 		}
@@ -71,21 +72,21 @@ func pickled(b []byte) []byte {
 	return slices.Concat([]byte{0x80, 3, 'C', byte(len(b))}, b, []byte{'.'})
 }
 
-// A client counts each answer that is not what it sent; a sample of such a
-// window is an error.
-func TestClients_noticeWrongAnswers(t *testing.T) {
-	s := newSite(t)
+// foreigner is a client in another language, and what an echo is to it.
+type foreigner struct {
+	system string
+	argv   func(endpoint string) []string
+	answer func(change func([]byte) []byte) func([][]byte) [][]byte
+}
+
+func foreigners(t *testing.T, s *Site) []foreigner {
 	echo := func(change func([]byte) []byte) func([][]byte) [][]byte {
 		return func(frames [][]byte) [][]byte {
 			frames[len(frames)-1] = change(frames[len(frames)-1])
 			return frames
 		}
 	}
-	for _, c := range []struct {
-		system string
-		argv   func(endpoint string) []string
-		answer func(change func([]byte) []byte) func([][]byte) [][]byte
-	}{
+	return []foreigner{
 		{LibzmqNull, func(endpoint string) []string {
 			peer, err := compileLibzmq(s)
 			if err != nil {
@@ -98,24 +99,70 @@ func TestClients_noticeWrongAnswers(t *testing.T) {
 		}, func(change func([]byte) []byte) func([][]byte) [][]byte {
 			return echo(func(b []byte) []byte { return pickled(change(unpickled(b))) })
 		}},
-	} {
+	}
+}
+
+// begin starts the client against a router that answers with what change makes of a
+// payload; nil if it cannot run here.
+func (c foreigner) begin(t *testing.T, s *Site, change func([]byte) []byte) *Running {
+	t.Helper()
+	if len(here(t, s, c.system)) == 0 {
+		return nil
+	}
+	r := &Running{}
+	t.Cleanup(r.Stop)
+	if err := r.startClient(t.Context(), s, "client", c.argv(router(t, c.answer(change)))); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func same(b []byte) []byte { return b }
+
+// A client counts each answer that is not what it sent; a sample of such a
+// window is an error.
+func TestClients_noticeWrongAnswers(t *testing.T) {
+	s := newSite(t)
+	for _, c := range foreigners(t, s) {
 		for _, change := range []struct {
 			name  string
 			do    func([]byte) []byte
 			wrong bool
-		}{{"echo", func(b []byte) []byte { return b }, false}, {"damage", damage, true}} {
+		}{{"echo", same, false}, {"damage", damage, true}} {
 			t.Run(c.system+"/"+change.name, func(t *testing.T) {
-				if len(here(t, s, c.system)) == 0 {
+				r := c.begin(t, s, change.do)
+				if r == nil {
 					return
-				}
-				r := &Running{}
-				defer r.Stop()
-				if err := r.startClient(t.Context(), s, "client", c.argv(router(t, c.answer(change.do)))); err != nil {
-					t.Fatal(err)
 				}
 				_, err := r.Run(t.Context(), Cell{Size: 100, InFlight: 3, Connections: 1}, Timing{Measure: 20 * time.Millisecond})
 				if noticed := err != nil && strings.Contains(err.Error(), "not what was sent"); noticed != change.wrong || !change.wrong && err != nil {
 					t.Errorf("the sample's error is %v", err)
+				}
+			})
+		}
+	}
+}
+
+// The shortest window holds a whole call, also of payloads that are all alike: each of
+// nine slots has had an answer before the first of them has a second.
+func TestClients_waitForAWholeCall(t *testing.T) {
+	s := newSite(t)
+	for _, c := range foreigners(t, s) {
+		for _, size := range []int{0, 8} {
+			t.Run(fmt.Sprintf("%s/%dB", c.system, size), func(t *testing.T) {
+				r := c.begin(t, s, same)
+				if r == nil {
+					return
+				}
+				if err := r.Client.tell("run %d 9 1 0 0 2 0 0 0", size); err != nil {
+					t.Fatal(err)
+				}
+				a, err := r.Client.next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a.Done == nil || a.Done.Calls < 10 || a.Done.P50 == 0 {
+					t.Errorf("the window held %+v", a.Done)
 				}
 			})
 		}
@@ -149,7 +196,7 @@ func TestLoad_countsWrongAnswers(t *testing.T) {
 		answer mirror
 		wrong  bool
 	}{
-		{"the same", func(b []byte) []byte { return b }, false},
+		{"the same", same, false},
 		{"a changed byte", damage, true},
 		{"a byte less", func(b []byte) []byte { return b[1:] }, true},
 		{"nothing", func([]byte) []byte { return nil }, true},
@@ -254,8 +301,7 @@ func TestRunLoad_waitsForAWholeCall(t *testing.T) {
 
 func TestRunLoad_cannotTellTheCost(t *testing.T) {
 	gone := errors.New("no such process")
-	same := mirror(func(b []byte) []byte { return b })
-	_, err := runLoad(same, newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}, 2), 0, time.Millisecond, func() (usage, error) { return usage{}, gone })
+	_, err := runLoad(mirror(same), newLoad(Cell{Size: 100, InFlight: 2, Connections: 1}, 2), 0, time.Millisecond, func() (usage, error) { return usage{}, gone })
 	if !errors.Is(err, gone) {
 		t.Errorf("the error is %v", err)
 	}

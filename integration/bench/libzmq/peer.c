@@ -169,7 +169,7 @@ struct load {
 	char *pattern;
 	struct slot *slots;
 	long calls, wrong;
-	long wanted; /* answers of one slot in the window, which waits for them */
+	long wanted; /* answers of one timed slot in the window, which waits for them */
 	int counted; /* a slot has had as many */
 	double *latency; size_t latencies, room;
 };
@@ -211,8 +211,9 @@ static uint32_t take(struct load *l, zmq_msg_t *m, int measuring) {
 	l->wrong += wrong;
 	if (!measuring) return i;
 	l->calls++;
-	if (++l->slots[i].calls == l->wanted) l->counted = 1;
+	l->slots[i].calls++;
 	if (i % l->stride == 0) {
+		if (l->slots[i].calls == l->wanted) l->counted = 1;
 		if (l->latencies == l->room) {
 			l->room = l->room ? 2 * l->room : 4096;
 			l->latency = realloc(l->latency, l->room * sizeof *l->latency);

@@ -109,7 +109,7 @@ class Load:
         self.stride = max(1, n // 100)
         self.calls = self.wrong = 0
         self.of_slot = [0] * n
-        self.wanted = wanted  # answers of one slot in the window, which waits for them
+        self.wanted = wanted  # answers of one timed slot in the window, which waits for them
         self.counted = False
         self.latency = []
 
@@ -136,7 +136,8 @@ class Load:
             i = int.from_bytes(answer[:4], "little")
             known = i < self.n
             i = i if known else 0
-        else:  # all are alike
+        else:  # all are alike: each slot has its turn
+            self.any = (self.any + 1) % self.n
             while not self.busy[self.any]:
                 self.any = (self.any + 1) % self.n
             i, known = self.any, True
@@ -146,8 +147,8 @@ class Load:
         if measuring:
             self.calls += 1
             self.of_slot[i] += 1
-            self.counted = self.counted or self.of_slot[i] == self.wanted
             if i % self.stride == 0:
+                self.counted = self.counted or self.of_slot[i] == self.wanted
                 self.latency.append(time.perf_counter() - self.sent[i])
         return i
 
