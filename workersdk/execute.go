@@ -66,8 +66,10 @@ func (w *Worker) begin(c *call) *message.Error {
 	now := w.now()
 	if w.conn != nil && w.conn.pulse.missed(now) {
 		w.conn.link.Close(errStopped)
-		w.removeLocked(c)
-		w.strayLocked(c, errFenced)
+		if !c.fenced { // else its token may be another call's by now
+			w.removeLocked(c)
+			w.strayLocked(c, errFenced)
+		}
 	}
 	switch {
 	case c.cause != nil:

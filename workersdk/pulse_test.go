@@ -65,3 +65,30 @@ func TestWorker_stoppedBeforeACallBegins(t *testing.T) {
 		t.Errorf("the stale call ran %d times; %d strays, %d calls, %d outcomes", n, w.strays, w.calls.Len(), len(w.kept.list))
 	}
 }
+
+// A call that was fenced before it began leaves the one alone that has its token now.
+func TestWorker_stoppedBeforeAFencedCallBegins(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	l := newLab()
+	w := start(t, b, l, nil)
+	p := b.worker()
+	p.call(2, "gate", "new")
+	receive(t, l.entered, "the method")
+	old := &call{worker: w.Worker, method: w.table.Lookup([]byte("add")), token: 2}
+	w.mu.Lock()
+	w.strayLocked(old, errFenced)
+	w.mu.Unlock()
+	w.wake()
+	if e := w.begin(old); e != errNotRun {
+		t.Errorf("the fenced call began: %v", e)
+	}
+	w.mu.Lock()
+	if w.calls.Get(2) == nil {
+		t.Error("the call that has the token now is forgotten")
+	}
+	w.mu.Unlock()
+	p.closed()
+	b.worker()
+	close(l.open)
+}
