@@ -13,7 +13,7 @@ import "sync/atomic"
 //
 // Here a goroutine that runs takes the lock before those that wait. Unlock wakes one
 // waiter, from each line in turn. One that finds the lock taken again goes to the end of
-// its line, and after maxInVain times gets it before everybody else.
+// its line, and has it before everybody else when that has happened maxInVain times.
 type mutex struct {
 	state  atomic.Int32 // locked, and how many insist, in units of insistent
 	lines  [2]line
@@ -36,8 +36,10 @@ const (
 
 	// spins is how often a goroutine looks at the lock before it waits: a few tenths of a
 	// microsecond, in which most holders have finished.
-	spins     = 200
-	maxInVain = 16 // tokens
+	spins = 200
+	// maxInVain is how many tokens may be in vain. More make the longest waits longer, and
+	// gain nothing.
+	maxInVain = 2
 )
 
 // init makes the channels. Without it a waiter would never be woken.
