@@ -32,7 +32,7 @@ func runClient(d driver, in io.Reader) error {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		var c Cell
 		var warm, measure, wanted, broker, worker1, worker2 int
-		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "run %d %d %d %d %d %d %d %d %d",
+		if _, err := fmt.Fscanf(strings.NewReader(lines.Text()), "measure %d %d %d %d %d %d %d %d %d",
 			&c.Size, &c.InFlight, &c.Connections, &warm, &measure, &wanted, &broker, &worker1, &worker2); err != nil {
 			return fmt.Errorf("the command %q: %w", lines.Text(), err)
 		}

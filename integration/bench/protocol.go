@@ -8,7 +8,7 @@ import (
 // Answer is one line that a process of a system writes. The harness tells a
 // client, one line each,
 //
-//	run SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS WANTED BROKER-PID WORKER-PID WORKER-PID
+//	measure SIZE IN-FLIGHT CONNECTIONS WARM-MS MEASURE-MS WANTED BROKER-PID WORKER-PID WORKER-PID
 //
 // and gets a report. WANTED is the answers of one timed slot that the window waits for (load.go);
 // the PID is 0 where there is no such process. It tells a crowd (crowd.go)

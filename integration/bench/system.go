@@ -99,7 +99,7 @@ func (r *Running) Run(ctx context.Context, c Cell, t Timing) (*Sample, error) {
 			pids[i] = p.PID()
 		}
 	}
-	if err := r.Client.tell("run %d %d %d %d %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds(),
+	if err := r.Client.tell("measure %d %d %d %d %d %d %d %d %d", c.Size, c.InFlight, c.Connections, t.Warm.Milliseconds(), t.Measure.Milliseconds(),
 		wanted(c), pids[0], pids[1], pids[2]); err != nil {
 		return nil, err
 	}

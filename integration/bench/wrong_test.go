@@ -154,7 +154,7 @@ func TestClients_waitForAWholeCall(t *testing.T) {
 				if r == nil {
 					return
 				}
-				if err := r.Client.tell("run %d 9 1 0 0 2 0 0 0", size); err != nil {
+				if err := r.Client.tell("measure %d 9 1 0 0 2 0 0 0", size); err != nil {
 					t.Fatal(err)
 				}
 				a, err := r.Client.next(t.Context())

@@ -329,7 +329,7 @@ static int client(void *ctx, int secure, char **keys, const char *endpoint) {
 		unsigned long size;
 		unsigned n;
 		int connections, warm, measure, wanted, pids[3];
-		if (sscanf(line, "run %lu %u %d %d %d %d %d %d %d", &size, &n, &connections, &warm, &measure, &wanted, pids, pids + 1, pids + 2) != 9) {
+		if (sscanf(line, "measure %lu %u %d %d %d %d %d %d %d", &size, &n, &connections, &warm, &measure, &wanted, pids, pids + 1, pids + 2) != 9) {
 			fprintf(stderr, "the command %s\n", line);
 			return 1;
 		}
