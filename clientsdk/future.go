@@ -32,7 +32,7 @@ var errMovedResult = errors.New("clientsdk: a Buffer has taken the result, which
 // progress reports cost a goroutine for the call; without them there is none.
 //
 // A call that is started while others of this client are under way is sent when
-// somebody waits for one of them (Done, Result), 16 KiB have gathered, or a
+// somebody waits for one of them (Done, Result), 32 KiB have gathered, or a
 // millisecond has passed: calls that are started one after the other travel together.
 func (c *Client) Go(ctx context.Context, method string, args ...any) *Future {
 	f := &Future{ctx: ctx}

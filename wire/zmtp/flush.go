@@ -82,10 +82,10 @@ func (l *Link) flushLocked() {
 // Bounds of what FlushSoon lets wait.
 const (
 	lateness = time.Millisecond
-	muchLate = 16 << 10 // bytes
+	muchLate = 32 << 10 // bytes; 4 KiB are a tenth slower with 1,000 calls in flight, 60 KiB no faster
 )
 
-// FlushSoon has what waits written within a millisecond, or at once from 16 KiB on.
+// FlushSoon has what waits written within a millisecond, or at once from 32 KiB on.
 // It is for a sender who does not know whether more follows.
 func (l *Link) FlushSoon() {
 	if l.waitSoon() {
