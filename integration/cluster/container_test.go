@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ory/dockertest/v3/docker"
 
@@ -35,24 +34,19 @@ type spec struct {
 	args, env   []string
 	volumes     []string // volume:/path
 	capability  string   // that user 0 keeps, beside whom there is nobody; "" = user 65532, who has none
-	health      bool     // a broker: waits until it is healthy
+	stdin       bool     // the test writes to it
 }
 
 // create makes a container.
 func (s *site) create(x spec) *container {
 	s.t.Helper()
-	config := &docker.Config{Image: x.image, Cmd: x.args, Env: x.env, Hostname: x.host}
+	config := &docker.Config{Image: x.image, Cmd: x.args, Env: x.env, Hostname: x.host, OpenStdin: x.stdin, StdinOnce: x.stdin}
 	host := &docker.HostConfig{NetworkMode: x.on, CapDrop: []string{"ALL"}, ReadonlyRootfs: true, Binds: x.volumes}
 	if x.program != "" {
 		config.Entrypoint = []string{x.program}
 	}
 	if x.capability != "" {
 		config.User, host.CapAdd = "0", []string{x.capability}
-	}
-	if x.health {
-		config.Healthcheck = &docker.HealthConfig{
-			Test: []string{"CMD", "/broker", "health", "--config", configPath, "--timeout", "4s"}, Interval: 500 * time.Millisecond,
-		}
 	}
 	options := docker.CreateContainerOptions{Name: s.prefix + x.name, Config: config, HostConfig: host}
 	if x.on != "" && !strings.HasPrefix(x.on, "container:") {
@@ -79,9 +73,6 @@ func (s *site) start(x spec) *container {
 	s.t.Helper()
 	c := s.create(x)
 	c.must(s.engine.StartContainer(c.id, nil), "starting")
-	if x.health {
-		chaos.Await(s.t, c.name+" is healthy", func() bool { return c.state().Health.Status == "healthy" }, c.Log)
-	}
 	return c
 }
 

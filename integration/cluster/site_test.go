@@ -3,7 +3,6 @@ package cluster
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +44,7 @@ type site struct {
 	frontend string     // network
 	backend  []string   // by host
 	broker   atomic.Pointer[container]
+	operator atomic.Pointer[operator] // of that broker
 
 	via    map[string]string // by worker or client: host:port that it dials instead of the broker's
 	clocks map[string]string // by peer: how its clock is false
@@ -155,14 +155,9 @@ func (s *site) Journals() string {
 	}
 }
 
-// Ask implements chaos.Cluster, as an operator does who has no key of his own.
+// Ask implements chaos.Cluster.
 func (s *site) Ask(result any, method string, args ...string) error {
-	command := []string{"/broker", strings.TrimPrefix(method, "broker."), "--config", configPath, "-o", "json"}
-	out, err := s.broker.Load().execute(append(command, args...)...)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal([]byte(out), result)
+	return s.operator.Load().ask(result, method, args...)
 }
 
 // patient are the settings in which a broker of containers differs from one of
@@ -170,12 +165,13 @@ func (s *site) Ask(result any, method string, args ...string) error {
 // busy host to run it.
 var patient = map[string]string{"beat": "2s", "client_grace": "30s", "no_worker_grace": "30s"}
 
-// StartBroker implements chaos.Cluster.
+// StartBroker implements chaos.Cluster. That it serves the broker says itself, as
+// to an operator in its container who has no key of his own.
 func (s *site) StartBroker() chaos.Peer {
 	s.t.Helper()
 	x := spec{
 		name: s.next("broker"), image: s.engine.image("broker"), host: "broker", on: s.frontend, also: s.backend,
-		volumes: []string{s.mount(keysPath) + ":ro"}, health: true,
+		volumes: []string{s.mount(keysPath) + ":ro"},
 	}
 	settings := maps.Clone(chaos.Settings)
 	maps.Copy(settings, patient)
@@ -187,7 +183,14 @@ func (s *site) StartBroker() chaos.Peer {
 		x.env = append(x.env, chaos.RoleVariable+"="+chaos.RoleBroker, falseClockVariable+"="+clock)
 	}
 	c := s.start(x)
+	chaos.Await(s.t, c.name+" is healthy", func() bool {
+		_, err := c.execute("/broker", "health", "--config", configPath, "--timeout", "4s")
+		return err == nil
+	}, c.Log)
 	s.broker.Store(c)
+	if before := s.operator.Swap(s.newOperator(c)); before != nil {
+		before.quit()
+	}
 	return c
 }
 

@@ -1,9 +1,9 @@
 //go:build linux
 
 // Command probe is what the cluster's tests run in containers beside the
-// programs of the product. It plays the roles of chaos; or it listens on the
-// wire or spoils a connection, until SIGTERM, and then says on stdout, in JSON,
-// what it saw.
+// programs of the product. It plays the roles of chaos; or it asks the broker for
+// the test; or it listens on the wire or spoils a connection, until SIGTERM, and
+// then says on stdout, in JSON, what it saw.
 package main
 
 import (
@@ -18,15 +18,16 @@ import (
 )
 
 var commands = map[string]func(ctx context.Context, args []string) (any, error){
-	"capture": runCapture,
-	"shout":   runShout,
-	"proxy":   runProxy,
+	"capture":  runCapture,
+	"shout":    runShout,
+	"proxy":    runProxy,
+	"operator": runOperator,
 }
 
 func main() {
 	chaos.Main()
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: probe capture|shout|proxy; or a role in", chaos.RoleVariable)
+		fmt.Fprintln(os.Stderr, "usage: probe capture|shout|proxy|operator; or a role in", chaos.RoleVariable)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
