@@ -24,6 +24,10 @@ type Config struct {
 	// Turns is shared by links whose handlers send to one another; nil = what a
 	// handler appends wakes a write loop.
 	Turns *Turns
+	// AfterTurn is called by the goroutine that reads, when a turn has ended and before it
+	// waits for more; nil = nothing is. It may take long only if somebody calls
+	// Link.ReadOn meanwhile. It needs Turns.
+	AfterTurn func()
 }
 
 // Handshake greets the peer and runs cfg's mechanism. It closes conn if it
@@ -108,7 +112,7 @@ func (h *handshake) run(cfg *Config, limits Limits) (*Link, error) {
 		return nil, err
 	}
 	l := newLink(h.conn, security, limits)
-	l.turns = cfg.Turns
+	l.turns, l.after.run = cfg.Turns, cfg.AfterTurn
 	l.reader.w = copy(l.reader.buf, h.ahead)
 	if err := CheckSocketType(cfg.SocketType, security.Metadata); err != nil {
 		return l, err

@@ -33,6 +33,8 @@ type Link struct {
 	source source
 	reader reader
 
+	after afterTurn
+
 	// Owned by the write loop, of which there is at most one; while it rests or there
 	// is none, by who has set flushing, or holds mu.
 	writer writer
@@ -110,7 +112,11 @@ func (l *Link) Handed() uint64 { return l.handed.Load() }
 // the peer left between messages, or what went wrong. A panic of handle ends
 // this link only, as a *PanicError. Run must be called exactly once.
 func (l *Link) Run(handle func(*Message) error) error {
-	l.Close(l.contain(handle))
+	if l.after.run != nil {
+		l.Close(l.readInTurns(handle))
+	} else {
+		l.Close(l.contain(handle))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.writing || l.flushing {

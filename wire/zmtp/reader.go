@@ -149,7 +149,9 @@ func (l *Link) readLoop(handle func(*Message) error) error {
 			continue
 		}
 		l.setPartial(rd.unfinished())
-		l.endTurn()
+		if l.endTurn() && l.after.run != nil && !l.work() {
+			return errRelieved
+		}
 		err = rd.fill(&l.source, need)
 		switch {
 		case err == io.EOF && rd.unfinished():

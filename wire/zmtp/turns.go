@@ -72,12 +72,14 @@ func (l *Link) beginTurn() {
 	rd.last = number
 }
 
-// endTurn ends the turn of the read loop, if one is under way.
-func (l *Link) endTurn() {
-	if l.reader.turn {
-		l.reader.turn = false
-		l.turns.end(l.crowded.Load())
+// endTurn ends the turn of the read loop, if one is under way, and reports whether one was.
+func (l *Link) endTurn() bool {
+	if !l.reader.turn {
+		return false
 	}
+	l.reader.turn = false
+	l.turns.end(l.crowded.Load())
+	return true
 }
 
 // writeGathered has what turns have gathered for l written. A link of a crowd, or one
