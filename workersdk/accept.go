@@ -63,7 +63,7 @@ func (k *connection) admit() error {
 		}
 	}
 	w.mu.Unlock()
-	w.pool.submit(admitted...)
+	w.pool.submitHere(admitted...)
 	for _, c := range refused {
 		c.body.Release()
 		w.finish(c, buffer.Content{}, c.refusal)

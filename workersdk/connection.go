@@ -34,6 +34,7 @@ type connection struct {
 	beats   sync.WaitGroup // the heartbeat's goroutine
 	over    chan struct{}  // closed when the link has ended
 	pulse   *pulse         // static once REGISTERED has come
+	readOn  func()         // link.ReadOn, as a value: to make one for each turn would allocate; static
 
 	// Owned by the read loop.
 	registered bool
@@ -45,21 +46,27 @@ type connection struct {
 }
 
 // dial connects and shakes hands.
-func (w *Worker) dial(ctx context.Context) (*connection, error) {
+func (w *Worker) dial(ctx context.Context) (k *connection, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dialWait, errDialWait)
 	defer cancel()
-	link, err := zmtp.Dial(ctx, w.cfg.Addr, &zmtp.Config{
+	k = &connection{worker: w, over: make(chan struct{})}
+	k.link, err = zmtp.Dial(ctx, w.cfg.Addr, &zmtp.Config{
 		SocketType: "DEALER",
 		Mechanism:  w.cfg.mechanism(),
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     zmtp.Limits{MaxMessage: w.cfg.MaxMessage + envelopeRoom},
 		Turns:      new(zmtp.Turns),
+		AfterTurn:  k.work,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &connection{worker: w, link: link, over: make(chan struct{})}, nil
+	k.readOn = k.link.ReadOn
+	return k, nil
 }
+
+// work runs the calls that have come in a turn, if they are likely to be brief.
+func (k *connection) work() { k.worker.pool.runHere(k.readOn) }
 
 // connect makes one connection and serves it until it ends. registered says
 // whether the broker took the worker meanwhile.

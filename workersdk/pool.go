@@ -21,6 +21,10 @@ import (
 // a stream of short calls wait for each other's locks and caches. What the calls
 // behind it have to fear, a call that takes long after all, ends with the patience
 // of the pool. That is a sixth of what a small call costs a worker while many are under way.
+//
+// The goroutine that reads the link runs such calls itself, in runHere, if no other does:
+// to wake one costs as much as some twenty calls. What it does not read meanwhile waits
+// no longer than the calls behind.
 type pool struct {
 	run   func(*call)
 	flush func() // sends what run has held back; called without mu
@@ -42,17 +46,21 @@ type pool struct {
 	last     *method.Method // of the last such call
 	taken    int            // calls that were begun, ever
 	seen     int            // taken when patience was set
-	patience *time.Timer    // ends briefWait after it was set; nil until it is needed
-	waiting  bool           // patience is set
+	readOn   func()         // relieves the goroutine that is in runHere; nil = none is, or it was relieved
+	patience *time.Timer    // nil until it is needed
+	waiting  time.Duration  // what patience is set to; 0 = it is not
 	calm     bool           // for a moment since then, nothing was under way
 
 	ended sync.WaitGroup // one for each goroutine
 }
 
 // briefWait is how long brief calls may keep others waiting, and their own results
-// back; within it fewBrief calls at least are to begin.
+// back; within it fewBrief calls at least are to begin. In runHere a clock is looked at
+// for that, and the timer is for a call that does not return: to set it wakes another
+// processor, which with briefWait would be an eighth of what a small call costs.
 const (
 	briefWait = 500 * time.Microsecond
+	hereWait  = 5 * time.Millisecond
 	fewBrief  = 16
 )
 
@@ -62,21 +70,68 @@ func newPool(limit int, run func(*call), flush func()) *pool {
 	return p
 }
 
-// submit queues calls.
+// submit queues calls, and sees to it that they run.
 func (p *pool) submit(calls ...*call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.queueLocked(calls)
+	if p.brief > 0 {
+		p.setPatienceLocked(briefWait)
+	} else {
+		p.callLocked()
+	}
+}
+
+// submitHere queues calls for runHere, which the caller must call soon. Only if it would
+// not take them somebody else is called.
+func (p *pool) submitHere(calls ...*call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queueLocked(calls)
+	switch {
+	case p.brief > 0:
+		p.setPatienceLocked(briefWait)
+	case !p.briefNextLocked():
+		p.callLocked()
+	}
+}
+
+func (p *pool) queueLocked(calls []*call) {
 	if p.head > len(p.queue)/2 { // of a worker that is never idle it would grow without end
 		n := copy(p.queue, p.queue[p.head:])
 		clear(p.queue[n:])
 		p.queue, p.head = p.queue[:n], 0
 	}
 	p.queue = append(p.queue, calls...)
-	if p.brief > 0 {
-		p.setPatienceLocked()
-	} else {
-		p.callLocked()
+}
+
+// briefNextLocked reports whether there is a next call, and it is likely to be brief. A
+// stream waits for its caller.
+func (p *pool) briefNextLocked() bool {
+	if p.head == len(p.queue) {
+		return false
 	}
+	c := p.queue[p.head]
+	return c.method != nil && !c.stream && c.method.Pace.Brief()
+}
+
+// runHere runs calls of the queue in the caller's goroutine while the next one is likely to
+// be brief, unless another goroutine does. If one takes long after all, readOn is called.
+func (p *pool) runHere(readOn func()) {
+	p.mu.Lock()
+	if p.brief > 0 || !p.briefNextLocked() {
+		if p.brief == 0 {
+			p.callLocked()
+		}
+		p.mu.Unlock()
+		return
+	}
+	p.goroutines++
+	p.ended.Add(1)
+	p.readOn = readOn
+	s := shift{pool: p, here: true, lost: p.lost, taken: p.taken, began: time.Now()}
+	p.mu.Unlock()
+	s.loop()
 }
 
 // callLocked sees to it that a goroutine looks for work, if there is some and
@@ -110,44 +165,54 @@ func (p *pool) startLocked() {
 // loop ends by returning, or by a method that calls runtime.Goexit.
 func (p *pool) loop() {
 	s := shift{pool: p, came: true}
-	defer s.end()
-	for c := s.next(); c != nil; c = s.next() {
-		s.run(c)
-	}
+	s.loop()
 }
 
 // setPatienceLocked begins the time that brief calls have, unless it has begun.
-func (p *pool) setPatienceLocked() {
+func (p *pool) setPatienceLocked(d time.Duration) {
 	switch {
-	case p.waiting:
+	case p.waiting > 0 && p.waiting <= d:
 		return
 	case p.patience == nil:
-		p.patience = time.AfterFunc(briefWait, p.losePatience)
+		p.patience = time.AfterFunc(d, p.losePatience)
 	default:
-		p.patience.Reset(briefWait)
+		p.patience.Reset(d)
 	}
-	p.waiting, p.calm, p.seen = true, false, p.taken
+	p.waiting, p.calm, p.seen = d, false, p.taken
 }
 
 // losePatience is what the timer runs. If the pool was not calm meanwhile, help is
 // called, and if few calls have begun, one that is not brief is in the way. What is
 // held back is sent in any case.
 func (p *pool) losePatience() {
+	readOn := p.impatient()
+	if readOn != nil {
+		readOn()
+	}
+	p.flush()
+}
+
+// impatient returns how to relieve the goroutine that is in runHere, if it is in the way.
+func (p *pool) impatient() (readOn func()) {
 	p.mu.Lock()
-	p.waiting = false
+	defer p.mu.Unlock()
+	p.waiting = 0
 	if !p.calm {
 		if p.brief > 0 && p.taken-p.seen < fewBrief {
 			p.last.Pace.Overran()
 			p.brief = 0
 			p.lost++
+			readOn, p.readOn = p.readOn, nil
 		}
 		p.callLocked()
 	}
-	if p.head < len(p.queue) {
-		p.setPatienceLocked()
+	switch {
+	case p.readOn != nil:
+		p.setPatienceLocked(hereWait)
+	case p.head < len(p.queue):
+		p.setPatienceLocked(briefWait)
 	}
-	p.mu.Unlock()
-	p.flush()
+	return readOn
 }
 
 // withdraw takes out and returns the calls that were not started.

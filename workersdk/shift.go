@@ -6,9 +6,22 @@ import "time"
 type shift struct {
 	pool  *pool
 	came  bool // it was woken or started, and has not looked yet
+	here  bool // it is that of runHere
 	brief bool // it runs a call that is likely to be brief
 	lost  int  // pool.lost when that began: if it has grown, pool.brief does not count this one
 	held  bool // such calls have held their results back
+
+	taken int       // pool.taken when began was set; of runHere
+	began time.Time // of the row, or when it was found to last; of runHere
+}
+
+// loop runs calls until there are no more for it. It ends by returning, or by a method
+// that calls runtime.Goexit.
+func (s *shift) loop() {
+	defer s.end()
+	for c := s.next(); c != nil; c = s.next() {
+		s.run(c)
+	}
 }
 
 // run runs c, and learns how long its method takes, unless that is known.
@@ -33,13 +46,10 @@ func (s *shift) next() *call {
 	s.returnLocked()
 	for p.head == len(p.queue) {
 		if s.held { // the last of a row
-			s.held = false
-			p.mu.Unlock()
-			p.flush()
-			p.mu.Lock()
+			s.flushLocked()
 			continue
 		}
-		if p.closed {
+		if s.here || p.closed {
 			return nil
 		}
 		if p.retiring > 0 {
@@ -49,6 +59,9 @@ func (s *shift) next() *call {
 		p.idle++
 		p.work.Wait()
 		p.coming = false
+	}
+	if s.here && (s.lost != p.lost || !p.briefNextLocked()) {
+		return nil
 	}
 	c := p.queue[p.head]
 	p.queue[p.head] = nil
@@ -66,18 +79,44 @@ func (s *shift) beginLocked(c *call) {
 	c.brief = c.method != nil && c.method.Pace.Brief()
 	if s.brief = c.brief; !s.brief {
 		if p.callLocked(); s.held {
-			s.held = false
-			p.mu.Unlock()
-			p.flush()
-			p.mu.Lock()
+			s.flushLocked()
 		}
 		return
 	}
 	p.brief++
 	p.last, s.lost = c.method, p.lost
-	if s.held || p.head < len(p.queue) {
-		p.setPatienceLocked()
+	switch {
+	case s.here:
+		p.setPatienceLocked(hereWait)
+		s.lookLocked()
+	case s.held || p.head < len(p.queue):
+		p.setPatienceLocked(briefWait)
 	}
+}
+
+// lookLocked looks at the clock now and then. A row that lasts gets help, and what it has
+// held back is sent.
+func (s *shift) lookLocked() {
+	p := s.pool
+	if p.taken-s.taken < fewBrief {
+		return
+	}
+	now := time.Now()
+	s.taken = p.taken
+	if now.Sub(s.began) < briefWait {
+		return
+	}
+	s.began = now
+	p.callLocked()
+	s.flushLocked()
+}
+
+// flushLocked sends what the shift has held back.
+func (s *shift) flushLocked() {
+	s.held = false
+	s.pool.mu.Unlock()
+	s.pool.flush()
+	s.pool.mu.Lock()
 }
 
 // returnLocked ends the call that was run.
@@ -101,6 +140,9 @@ func (s *shift) end() {
 	defer p.ended.Done()
 	p.mu.Lock()
 	s.returnLocked()
+	if s.here && s.lost == p.lost {
+		p.readOn = nil
+	}
 	p.goroutines--
 	p.callLocked()
 	p.mu.Unlock()

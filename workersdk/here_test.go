@@ -1,0 +1,267 @@
+package workersdk
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/servicetools/servicetools/wire/message"
+	"github.com/servicetools/servicetools/workersdk/method"
+)
+
+// never is the readOn of a row that nobody has to be relieved of.
+func never(t *testing.T) func() {
+	return func() { t.Error("who ran a brief call was relieved") }
+}
+
+func TestPool_runHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h held
+		p := newPool(8, func(*call) { h.back.Add(1) }, h.flush)
+		p.runHere(never(t)) // of nothing
+		for range 10 {
+			p.submitHere(briefCalls(100)...)
+			if synctest.Wait(); h.back.Load() > 0 || p.goroutines > 0 {
+				t.Fatalf("%d calls were run before the caller came, by %d goroutines", h.back.Load(), p.goroutines)
+			}
+			p.runHere(never(t))
+		}
+		time.Sleep(3 * hereWait)
+		if h.sent.Load() != 1000 || h.flushes.Load() < 10 || p.goroutines != 0 || p.readOn != nil {
+			t.Errorf("%d results of 1000 were sent in %d flushes, %d goroutines are left", h.sent.Load(), h.flushes.Load(), p.goroutines)
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+// Calls that are not known to be brief, and those behind them, are for other goroutines.
+func TestPool_runHereTakesBriefCallsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const gated = 99
+		var h held
+		var runs atomic.Int64
+		gate := make(chan struct{})
+		p := newPool(8, func(c *call) {
+			if c.token == gated {
+				<-gate
+			}
+			runs.Add(1)
+			h.back.Add(1)
+		}, h.flush)
+		brief := briefMethod()
+		for name, slow := range map[string]*call{
+			"of no method": {token: gated}, "of a method of which nothing is known": {token: gated, method: new(method.Method)},
+			"a stream": {token: gated, method: brief, stream: true},
+		} {
+			runs.Store(0)
+			p.submitHere(append(append(briefCalls(3), slow), briefCalls(2)...)...)
+			p.runHere(never(t))
+			if n := runs.Load(); n != 3 {
+				t.Errorf("%s: %d calls were run by the caller, not 3", name, n)
+			}
+			synctest.Wait()
+			gate <- struct{}{}
+			if synctest.Wait(); runs.Load() != 6 {
+				t.Errorf("%s: %d calls of 6 have run", name, runs.Load())
+			}
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+// A call that takes long after all keeps nobody from reading on, nor the calls behind it
+// waiting, also one that comes when the row before has just ended.
+func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
+	for _, before := range []int{0, 3, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			const gated = 1000
+			var h held
+			var runs, relieved atomic.Int64
+			gate := make(chan struct{})
+			p := newPool(3, func(c *call) {
+				if c.token == gated {
+					<-gate
+				}
+				runs.Add(1)
+				if c.brief {
+					h.back.Add(1)
+				} else {
+					h.sent.Add(1)
+				}
+			}, h.flush)
+			p.submitHere(briefCalls(before)...)
+			p.runHere(never(t))
+			calls := briefCalls(6)
+			calls[2].token = gated
+			p.submitHere(calls...)
+			returned := make(chan struct{})
+			go func() {
+				defer close(returned)
+				p.runHere(func() { relieved.Add(1) })
+			}()
+			if synctest.Wait(); int(runs.Load()) != before+2 || relieved.Load() != 0 {
+				t.Errorf("%d ran, %d relieved before the pool lost its patience", runs.Load(), relieved.Load())
+			}
+			time.Sleep(2 * hereWait)
+			if synctest.Wait(); int(runs.Load()) != before+5 || relieved.Load() != 1 || int(h.sent.Load()) != before+5 {
+				t.Errorf("behind %d: %d ran, %d results were sent, %d relieved", before, runs.Load(), h.sent.Load(), relieved.Load())
+			}
+			if calls[0].method.Pace.Brief() {
+				t.Error("the method counts as brief")
+			}
+			p.submitHere(briefCalls(2)...) // by the one who reads on
+			p.runHere(never(t))
+			if int(runs.Load()) != before+7 {
+				t.Errorf("%d ran of what came later", runs.Load())
+			}
+			close(gate)
+			<-returned
+			synctest.Wait()
+			p.close()
+			p.ended.Wait()
+			if p.brief != 0 || p.readOn != nil || int(h.sent.Load()) != before+8 {
+				t.Errorf("%d brief calls are left, %d results were sent", p.brief, h.sent.Load())
+			}
+		})
+	}
+}
+
+// A row of calls that are brief, but so many that it lasts, gets help, and what it has held
+// back is sent.
+func TestPool_longRowOfRunHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h held
+		p := newPool(3, func(*call) {
+			time.Sleep(briefWait / 50)
+			h.back.Add(1)
+		}, h.flush)
+		p.submitHere(briefCalls(1000)...)
+		go p.runHere(never(t))
+		time.Sleep(4 * briefWait)
+		p.mu.Lock()
+		goroutines := p.goroutines
+		p.mu.Unlock()
+		if goroutines < 2 || h.sent.Load() == 0 {
+			t.Errorf("%d goroutines run, %d results were sent", goroutines, h.sent.Load())
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if h.sent.Load() != 1000 {
+			t.Errorf("%d of 1000 results were sent", h.sent.Load())
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+func TestPool_callOfRunHereThatEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h held
+		p := newPool(3, func(*call) {
+			h.back.Add(1)
+			runtime.Goexit()
+		}, h.flush)
+		p.submitHere(briefCalls(10)...)
+		go p.runHere(never(t))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if h.sent.Load() != 10 || p.brief != 0 || p.goroutines != 0 || p.readOn != nil {
+			t.Errorf("%d of 10 results were sent; %d goroutines run, %d brief calls", h.sent.Load(), p.goroutines, p.brief)
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+// moody has one method, which is brief as long as the test wishes so.
+type moody struct {
+	ends    bool
+	blocks  atomic.Bool
+	entered chan struct{}
+	causes  chan error
+}
+
+func (m *moody) Try(ctx context.Context) string {
+	if !m.blocks.Load() {
+		return "ok"
+	}
+	if m.ends {
+		runtime.Goexit()
+	}
+	m.entered <- struct{}{}
+	<-ctx.Done()
+	m.causes <- context.Cause(ctx)
+	return "late"
+}
+
+// learn has the worker know that the method is brief.
+func (m *moody) learn(r *running) {
+	pace := &r.table.Lookup([]byte("try")).Pace
+	for !pace.Brief() {
+		pace.Ran(0)
+	}
+}
+
+// The goroutine that reads runs brief calls; one that blocks keeps no CANCEL from it.
+func TestWorker_briefMethodThatBlocks(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	m := &moody{entered: make(chan struct{}, 1), causes: make(chan error, 1)}
+	r := start(t, b, m, nil)
+	p := b.worker()
+	m.learn(r)
+	m.blocks.Store(true)
+	p.call(1001, "try")
+	receive(t, m.entered, "the method")
+	m.blocks.Store(false)
+	p.call(1002, "try")
+	p.result(1002) // though the one before it has not ended
+	p.send(message.Envelope{Kind: message.KindCancel, ID: 1001})
+	if cause := receive(t, m.causes, "the cancellation"); !errors.Is(cause, message.ErrCancelled) {
+		t.Errorf("got cause %v", cause)
+	}
+	p.want(message.KindResult, 1001)
+}
+
+// A link that ends while its reader is in a method is replaced at once.
+func TestWorker_linkEndsDuringABriefMethod(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	m := &moody{entered: make(chan struct{}, 1), causes: make(chan error, 1)}
+	r := start(t, b, m, nil)
+	p := b.worker()
+	m.learn(r)
+	m.blocks.Store(true)
+	p.call(1001, "try")
+	receive(t, m.entered, "the method")
+	p.link.Close(nil)
+	b.worker() // has come back
+	select {
+	case cause := <-m.causes:
+		t.Errorf("the method was ended: %v", cause)
+	default:
+	}
+}
+
+func TestWorker_briefMethodThatEndsItsGoroutine(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	m := &moody{ends: true}
+	r := start(t, b, m, nil)
+	p := b.worker()
+	m.learn(r)
+	m.blocks.Store(true)
+	p.call(1001, "try")
+	if e := p.failure(1001); e.Code != message.HandlerPanic {
+		t.Errorf("got %v", e)
+	}
+	m.blocks.Store(false)
+	p.call(1002, "try")
+	p.result(1002)
+}
