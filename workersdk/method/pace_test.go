@@ -24,6 +24,16 @@ func TestPace(t *testing.T) {
 		{"too few are quick again", func() { ran(proven-1, briefTime) }, false},
 		{"one more is again", func() { ran(1, briefTime) }, true},
 		{"one overran", p.Overran, false},
+		{"as many as the first time are quick", func() { ran(proven, 0) }, false},
+		{"twice as many are", func() { ran(proven, 0) }, true},
+		{"some overran", func() {
+			for range 2 * maxProofs {
+				p.Overran()
+			}
+		}, false},
+		{"too few of many are quick", func() { ran(proven<<maxProofs-1, 0) }, false},
+		{"one more of many is", func() { ran(1, 0) }, true},
+		{"one more overran", p.Overran, false},
 		{"every 50th takes long", func() {
 			for range 100 {
 				ran(49, briefTime)
