@@ -60,7 +60,7 @@ down: ## Stop the compose cluster and forget its keys.
 	$(COMPOSE) down --volumes --remove-orphans
 
 .PHONY: test
-# The time limit is for what hangs; a busy host takes its time.
+# The time limit ends what hangs. A busy host may take long.
 test: deps budgets purego unraced ## Set up and run every test with the race detector.
 	go test -race -timeout 30m -tags "$$(pkg-config --exists libczmq && echo czmq)" -run '$(RUN)' $(PKG)
 

@@ -106,3 +106,6 @@ func (c *call) stopLocked(cause *message.Error) {
 		c.context.cancel(cause)
 	}
 }
+
+// likelyBrief reports whether c is of a method that is known to be brief.
+func (c *call) likelyBrief() bool { return c.method != nil && c.method.Pace.Brief() }

@@ -56,7 +56,7 @@ func (w *Worker) dial(ctx context.Context) (k *connection, err error) {
 		Metadata:   zmtp.Metadata{{Name: message.PropertySDK, Value: message.ProtocolVersion}},
 		Limits:     zmtp.Limits{MaxMessage: w.cfg.MaxMessage + envelopeRoom},
 		Turns:      new(zmtp.Turns),
-		AfterTurn:  k.work,
+		AfterTurn:  k.afterTurn,
 	})
 	if err != nil {
 		return nil, err
@@ -65,8 +65,8 @@ func (w *Worker) dial(ctx context.Context) (k *connection, err error) {
 	return k, nil
 }
 
-// work runs the calls that have come in a turn, if they are likely to be brief.
-func (k *connection) work() { k.worker.pool.runHere(k.readOn) }
+// afterTurn runs the calls that have come in a turn, if they are likely to be brief.
+func (k *connection) afterTurn() { k.worker.pool.runHere(k.readOn) }
 
 // connect makes one connection and serves it until it ends. registered says
 // whether the broker took the worker meanwhile.

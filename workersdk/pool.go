@@ -7,9 +7,10 @@ import (
 	"github.com/servicetools/servicetools/workersdk/method"
 )
 
-// pool runs calls in at most limit goroutines, in the order in which they
-// came. Goroutines are used again, since their stacks have grown, and end when
-// they were idle for a while.
+// pool runs calls in the order in which they came: in goroutines of its own, of which it
+// starts none when there are limit already, and in those that call runHere. Its own
+// are used again, since their stacks have grown, and end when they were idle for a
+// while.
 //
 // One goroutine at a time is woken to look for work, and wakes the next once it
 // has found some: as many run as there are calls that block or processors that
@@ -34,7 +35,7 @@ type pool struct {
 	work       sync.Cond // signalled for each idle goroutine that shall look; waits with mu
 	queue      []*call   // not started; queue[head:] is in use
 	head       int
-	goroutines int
+	goroutines int  // the pool's own, and those in runHere
 	idle       int  // wait for work and were not signalled
 	leastIdle  int  // since the last trim
 	coming     bool // a goroutine was woken or started and has not looked yet
@@ -48,20 +49,21 @@ type pool struct {
 	seen     int            // taken when patience was set
 	readOn   func()         // relieves the goroutine that is in runHere; nil = none is, or it was relieved
 	patience *time.Timer    // nil until it is needed
-	waiting  time.Duration  // what patience is set to; 0 = it is not
+	waiting  time.Duration  // what patience was set to; 0 = it is not set
 	calm     bool           // for a moment since then, nothing was under way
 
 	ended sync.WaitGroup // one for each goroutine
 }
 
-// briefWait is how long brief calls may keep others waiting, and their own results
-// back; within it fewBrief calls at least are to begin. In runHere a clock is looked at
-// for that, and the timer is for a call that does not return: to set it wakes another
-// processor, which with briefWait would be an eighth of what a small call costs.
 const (
+	// briefWait is how long brief calls may keep others waiting, and their own results
+	// back. Within it fewBrief calls at least are to begin.
 	briefWait = 500 * time.Microsecond
-	hereWait  = 5 * time.Millisecond
 	fewBrief  = 16
+	// hereWait takes its place in the timer while runHere runs calls: it is for a call that
+	// does not return. For briefWait runHere looks at a clock. To set a timer wakes another
+	// processor, which each briefWait would be an eighth of what a small call costs.
+	hereWait = 5 * time.Millisecond
 )
 
 func newPool(limit int, run func(*call), flush func()) *pool {
@@ -71,67 +73,28 @@ func newPool(limit int, run func(*call), flush func()) *pool {
 }
 
 // submit queues calls, and sees to it that they run.
-func (p *pool) submit(calls ...*call) {
+func (p *pool) submit(calls ...*call) { p.add(calls, false) }
+
+// submitHere queues calls for runHere, which the caller calls when the turn ends. If the
+// link ends first they wait until they are withdrawn. Help is called only if runHere would
+// not take the first one.
+func (p *pool) submitHere(calls ...*call) { p.add(calls, true) }
+
+func (p *pool) add(calls []*call, here bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queueLocked(calls)
-	if p.brief > 0 {
-		p.setPatienceLocked(briefWait)
-	} else {
-		p.callLocked()
-	}
-}
-
-// submitHere queues calls for runHere, which the caller must call soon. Only if it would
-// not take them somebody else is called.
-func (p *pool) submitHere(calls ...*call) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queueLocked(calls)
-	switch {
-	case p.brief > 0:
-		p.setPatienceLocked(briefWait)
-	case !p.briefNextLocked():
-		p.callLocked()
-	}
-}
-
-func (p *pool) queueLocked(calls []*call) {
 	if p.head > len(p.queue)/2 { // of a worker that is never idle it would grow without end
 		n := copy(p.queue, p.queue[p.head:])
 		clear(p.queue[n:])
 		p.queue, p.head = p.queue[:n], 0
 	}
 	p.queue = append(p.queue, calls...)
-}
-
-// briefNextLocked reports whether there is a next call, and it is likely to be brief. A
-// stream waits for its caller.
-func (p *pool) briefNextLocked() bool {
-	if p.head == len(p.queue) {
-		return false
+	switch {
+	case p.brief > 0:
+		p.setPatienceLocked(briefWait)
+	case !here || !p.briefNextLocked():
+		p.callLocked()
 	}
-	c := p.queue[p.head]
-	return c.method != nil && !c.stream && c.method.Pace.Brief()
-}
-
-// runHere runs calls of the queue in the caller's goroutine while the next one is likely to
-// be brief, unless another goroutine does. If one takes long after all, readOn is called.
-func (p *pool) runHere(readOn func()) {
-	p.mu.Lock()
-	if p.brief > 0 || !p.briefNextLocked() {
-		if p.brief == 0 {
-			p.callLocked()
-		}
-		p.mu.Unlock()
-		return
-	}
-	p.goroutines++
-	p.ended.Add(1)
-	p.readOn = readOn
-	s := shift{pool: p, here: true, lost: p.lost, taken: p.taken, began: time.Now()}
-	p.mu.Unlock()
-	s.loop()
 }
 
 // callLocked sees to it that a goroutine looks for work, if there is some and
@@ -168,7 +131,8 @@ func (p *pool) loop() {
 	s.loop()
 }
 
-// setPatienceLocked begins the time that brief calls have, unless it has begun.
+// setPatienceLocked has the pool lose its patience after d, unless that happens no later
+// than d from when it was set.
 func (p *pool) setPatienceLocked(d time.Duration) {
 	switch {
 	case p.waiting > 0 && p.waiting <= d:
@@ -181,19 +145,18 @@ func (p *pool) setPatienceLocked(d time.Duration) {
 	p.waiting, p.calm, p.seen = d, false, p.taken
 }
 
-// losePatience is what the timer runs. If the pool was not calm meanwhile, help is
-// called, and if few calls have begun, one that is not brief is in the way. What is
-// held back is sent in any case.
+// losePatience is what the timer runs.
 func (p *pool) losePatience() {
-	readOn := p.impatient()
-	if readOn != nil {
+	if readOn := p.judge(); readOn != nil {
 		readOn()
 	}
-	p.flush()
+	p.flush() // what is held back is sent in any case
 }
 
-// impatient returns how to relieve the goroutine that is in runHere, if it is in the way.
-func (p *pool) impatient() (readOn func()) {
+// judge calls help if the pool was not calm since patience was set. If few calls have begun,
+// one that is not brief is in the way: its method counts as brief no longer, and
+// if it may be the goroutine that reads which is in it, judge returns how to relieve that.
+func (p *pool) judge() (readOn func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting = 0

@@ -11,8 +11,8 @@ type shift struct {
 	lost  int  // pool.lost when that began: if it has grown, pool.brief does not count this one
 	held  bool // such calls have held their results back
 
-	taken int       // pool.taken when began was set; of runHere
-	began time.Time // of the row, or when it was found to last; of runHere
+	taken int       // pool.taken at the last look at the clock; of runHere
+	began time.Time // when the row began, or was last found to last; of runHere
 }
 
 // loop runs calls until there are no more for it. It ends by returning, or by a method
@@ -76,7 +76,7 @@ func (s *shift) next() *call {
 // beginLocked decides what becomes of the calls behind c.
 func (s *shift) beginLocked(c *call) {
 	p := s.pool
-	c.brief = c.method != nil && c.method.Pace.Brief()
+	c.brief = c.likelyBrief()
 	if s.brief = c.brief; !s.brief {
 		if p.callLocked(); s.held {
 			s.flushLocked()
@@ -94,8 +94,8 @@ func (s *shift) beginLocked(c *call) {
 	}
 }
 
-// lookLocked looks at the clock now and then. A row that lasts gets help, and what it has
-// held back is sent.
+// lookLocked looks at the clock when fewBrief calls have begun since the last look. A row
+// that has lasted for briefWait gets help, and what it has held back is sent.
 func (s *shift) lookLocked() {
 	p := s.pool
 	if p.taken-s.taken < fewBrief {

@@ -52,7 +52,7 @@ func Ask[T any](c Cluster, method string, args ...string) (result T, err error) 
 }
 
 // Await waits for a condition; what never comes true fails the test, which says
-// what is there instead. Where asking is dear, it asks less often.
+// what is there instead. It asks at most half of the time: where that is dear, less often.
 func Await(t testing.TB, what string, met func() bool, instead func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); ; {

@@ -30,10 +30,10 @@ func cases() []chaos.Case {
 }
 
 func TestCluster(t *testing.T) {
-	probe := make(chan error, 1)
-	go func() { probe <- theEngine.probe() }() // the engine's part is slow, and leaves the processors idle
+	built := make(chan error, 1)
+	go func() { built <- theEngine.probe() }() // meanwhile: the engine is slow, and leaves processors idle
 	must(t, theEngine.product())
-	must(t, <-probe)
+	must(t, <-built)
 	var table table
 	t.Cleanup(func() { table.print(os.Stdout) })
 	for _, c := range cases() {

@@ -10,15 +10,15 @@ import (
 	"github.com/ory/dockertest/v3/docker"
 )
 
-// operator asks a broker over a connection that stays. To start a program in the
-// broker's container for each question costs the machine more than all calls of
-// a case.
+// operator asks a broker over a connection that stays: to start a program in the
+// broker's container for each question costs more than all calls of a case.
 type operator struct {
-	*container // beside the broker, whose network namespace it shares: no pulled cable parts them
-	relayed    sync.WaitGroup
+	*container                // beside the broker, whose network namespace it shares: no pulled cable parts them
+	relayed    sync.WaitGroup // the goroutine that waits for the end of the container
 
-	calls   *io.PipeWriter
-	answers *io.PipeReader
+	// Static. The engine's client relays them, to stdin and from stdout.
+	questions *io.PipeWriter
+	answers   *io.PipeReader
 
 	mu      sync.Mutex    // held for a whole question
 	decoder *json.Decoder // of answers; guarded by mu
@@ -28,9 +28,9 @@ type operator struct {
 // by quit.
 func (s *site) newOperator(broker *container) *operator {
 	s.t.Helper()
-	stdin, calls := io.Pipe()
+	stdin, questions := io.Pipe()
 	answers, stdout := io.Pipe()
-	o := &operator{calls: calls, answers: answers, decoder: json.NewDecoder(answers)}
+	o := &operator{questions: questions, answers: answers, decoder: json.NewDecoder(answers)}
 	o.container = s.create(spec{
 		name: s.next("operator"), image: s.engine.probeImage(), on: "container:" + broker.id, volumes: []string{s.mount(keysPath) + ":ro"},
 		args: []string{"operator", "-cert", there.SecretPath("admin"), "-server-key", there.PublicPath("server")}, stdin: true,
@@ -41,7 +41,7 @@ func (s *site) newOperator(broker *container) *operator {
 	})
 	o.must(err, "attaching to")
 	<-attached
-	attached <- struct{}{}
+	attached <- struct{}{} // only then it relays
 	o.relayed.Go(func() {
 		err := stream.Wait() // for the end of the container
 		stdout.CloseWithError(errors.Join(io.ErrUnexpectedEOF, err))
@@ -53,7 +53,7 @@ func (s *site) newOperator(broker *container) *operator {
 
 // quit ends the operator, and what it is asked.
 func (o *operator) quit() {
-	o.calls.Close()
+	o.questions.Close()
 	o.answers.Close() // nobody reads what it says in the end
 	// It may have been removed by now.
 	_ = o.engine.RemoveContainer(docker.RemoveContainerOptions{ID: o.id, Force: true})
@@ -62,13 +62,13 @@ func (o *operator) quit() {
 
 // ask calls a method and decodes its result.
 func (o *operator) ask(result any, method string, args ...string) error {
-	call, err := json.Marshal(append([]string{method}, args...))
+	question, err := json.Marshal(map[string]any{"method": method, "args": args})
 	if err != nil {
 		return err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := o.calls.Write(append(call, '\n')); err != nil {
+	if _, err := o.questions.Write(append(question, '\n')); err != nil {
 		return fmt.Errorf("asking for %s: %w", method, err)
 	}
 	var answer struct {

@@ -165,8 +165,9 @@ func (s *site) Ask(result any, method string, args ...string) error {
 // busy host to run it.
 var patient = map[string]string{"beat": "2s", "client_grace": "30s", "no_worker_grace": "30s"}
 
-// StartBroker implements chaos.Cluster. That it serves the broker says itself, as
-// to an operator in its container who has no key of his own.
+// StartBroker implements chaos.Cluster. It waits until `broker health` says that the
+// broker serves: a program in its container, as an operator runs it who has no key of his
+// own.
 func (s *site) StartBroker() chaos.Peer {
 	s.t.Helper()
 	x := spec{

@@ -11,13 +11,13 @@ import (
 // what a worker of small calls does with 100 in flight. If the work takes long
 // after all, another goroutine reads on; the one that is relieved does not read again.
 type afterTurn struct {
-	run    func()               // Config.AfterTurn; static; nil = nothing is done
+	run    func()               // Config.AfterTurn; static after the handshake; nil = nothing is done
 	handle func(*Message) error // static from Run on
-	ended  chan error           // gets what the last reader returns; made by Run
+	ended  chan error           // gets what the last reader returns, once; static from Run on
 
 	mu      sync.Mutex
-	reader  int  // number of the goroutine that reads; guarded by mu
-	working bool // it is in run; guarded by mu
+	current int  // number of the goroutine that is in the read loop; guarded by mu
+	working bool // that goroutine is in run; guarded by mu
 }
 
 // errRelieved ends a goroutine that another one reads on for.
@@ -35,13 +35,13 @@ func (l *Link) ReadOn() {
 func (l *Link) readOnLocked() {
 	if a := &l.after; a.working {
 		a.working = false
-		a.reader++
-		go l.readAs(a.reader)
+		a.current++
+		go l.readAs(a.current)
 	}
 }
 
-// readInTurns is contain for a link with an AfterTurn.
-func (l *Link) readInTurns(handle func(*Message) error) error {
+// readByMany is contain for a link with an AfterTurn: one goroutine after the other reads.
+func (l *Link) readByMany(handle func(*Message) error) error {
 	a := &l.after
 	a.handle, a.ended = handle, make(chan error, 1)
 	go l.readAs(0)
@@ -57,7 +57,7 @@ func (l *Link) readAs(number int) {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 			l.Close(err)
 		}
-		if l.after.isReader(number) {
+		if l.after.reads(number) {
 			l.endTurn()
 			l.reader.release()
 			l.after.ended <- err
@@ -66,25 +66,25 @@ func (l *Link) readAs(number int) {
 	err = l.readLoop(l.after.handle)
 }
 
-func (a *afterTurn) isReader(number int) bool {
+func (a *afterTurn) reads(number int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.reader == number
+	return a.current == number
 }
 
-// work runs what follows a turn, and reports whether the caller is still the reader.
-func (l *Link) work() (reads bool) {
+// runAfterTurn calls AfterTurn, and reports whether the caller is still the one who reads.
+func (l *Link) runAfterTurn() (reads bool) {
 	a := &l.after
 	a.mu.Lock()
 	a.working = true
-	number := a.reader
+	number := a.current
 	a.mu.Unlock()
 	returned := false
 	defer func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		switch {
-		case a.reader != number:
+		case a.current != number:
 		case returned:
 			a.working, reads = false, true
 		default: // the goroutine ends, which is no end of the link
@@ -93,5 +93,5 @@ func (l *Link) work() (reads bool) {
 	}()
 	a.run()
 	returned = true
-	return
+	return false // unless the defer says otherwise
 }

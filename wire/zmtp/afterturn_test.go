@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// workingPair is a link of which after runs behind each turn, and its peer. What comes is
+// workingPair is a link that calls after behind each turn, and its peer. What comes is
 // numbered, and has to come in order; each number is sent to got.
 func workingPair(t *testing.T, after func(ours *Link)) (ours, peer *Link, got chan int, ended []<-chan error) {
 	t.Helper()
@@ -20,7 +20,7 @@ func workingPair(t *testing.T, after func(ours *Link)) (ours, peer *Link, got ch
 		&Config{SocketType: "ROUTER", Mechanism: Null{}})
 	l = ours
 	got = make(chan int, 1000)
-	next := 0 // each goroutine that reads has been told of by the one before
+	next := 0 // owned by the goroutine that reads; ReadOn hands it on
 	ended = append(ended, run(peer, ignore), run(ours, func(m *Message) error {
 		for rest := m.Bytes(); len(rest) > 0; next++ {
 			want := numbered(next, 20)(nil)
@@ -62,7 +62,7 @@ func TestAfterTurn_anotherReadsOn(t *testing.T) {
 	select {
 	case n := <-got:
 		t.Fatalf("message %d was read while AfterTurn ran", n)
-	case <-time.After(20 * time.Millisecond):
+	case <-time.After(20 * time.Millisecond): // on a busy host too short to find a defect, never too long
 	}
 	ours.ReadOn()
 	ours.ReadOn() // the one who reads on now is not in AfterTurn
@@ -101,8 +101,7 @@ func TestAfterTurn_panics(t *testing.T) {
 	<-ended[0]
 }
 
-// One who was relieved, and returns or panics while another is in AfterTurn, ends as if
-// it had not been there, but for the panic.
+// One who was relieved, and then returns or ends its goroutine, does not read again.
 func TestAfterTurn_relievedReturnsLate(t *testing.T) {
 	working, gates := make(chan int), make([]chan func(), 4)
 	for i := range gates {
@@ -138,7 +137,26 @@ func TestAfterTurn_relievedReturnsLate(t *testing.T) {
 	}
 }
 
-// Who is relieved at any moment loses no message and reads none twice.
+func TestAfterTurn_relievedPanics(t *testing.T) {
+	working, gate := make(chan struct{}), make(chan struct{})
+	ours, peer, _, ended := workingPair(t, func(*Link) {
+		working <- struct{}{}
+		<-gate
+		panic("defect")
+	})
+	sendNumbered(t, peer, 0)
+	<-working
+	ours.ReadOn()
+	close(gate)
+	var of *PanicError
+	if err := <-ended[1]; !errors.As(err, &of) {
+		t.Errorf("Run returned %v", err)
+	}
+	<-ended[0]
+}
+
+// Who is relieved at any moment loses no message and reads none twice. That two never read
+// at once is for the race detector to see.
 func TestAfterTurn_relievedAtAnyMoment(t *testing.T) {
 	const messages = 3000
 	var relieving sync.WaitGroup
@@ -162,7 +180,7 @@ func TestAfterTurn_relievedAtAnyMoment(t *testing.T) {
 		<-e
 	}
 	relieving.Wait()
-	if ours.after.reader == 0 {
+	if ours.after.current == 0 {
 		t.Error("nobody was ever relieved")
 	}
 }

@@ -25,8 +25,9 @@ type Config struct {
 	// handler appends wakes a write loop.
 	Turns *Turns
 	// AfterTurn is called by the goroutine that reads, when a turn has ended and before it
-	// waits for more; nil = nothing is. It may take long only if somebody calls
-	// Link.ReadOn meanwhile. It needs Turns.
+	// waits for more, but not behind the turn in which the link ends; nil = nothing is done.
+	// It may take long only if somebody calls Link.ReadOn meanwhile, and may end its
+	// goroutine. Without Turns there are no turns, and it is never called.
 	AfterTurn func()
 }
 

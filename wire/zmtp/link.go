@@ -29,11 +29,11 @@ type Link struct {
 
 	loop func() // writeLoop, as a value: a go statement with a receiver would allocate
 
-	// Owned by the read loop.
+	// Owned by the read loop, in which one goroutine is at a time (afterTurn).
 	source source
 	reader reader
 
-	after afterTurn
+	after afterTurn // says on its fields who owns them
 
 	// Owned by the write loop, of which there is at most one; while it rests or there
 	// is none, by who has set flushing, or holds mu.
@@ -113,7 +113,7 @@ func (l *Link) Handed() uint64 { return l.handed.Load() }
 // this link only, as a *PanicError. Run must be called exactly once.
 func (l *Link) Run(handle func(*Message) error) error {
 	if l.after.run != nil {
-		l.Close(l.readInTurns(handle))
+		l.Close(l.readByMany(handle))
 	} else {
 		l.Close(l.contain(handle))
 	}

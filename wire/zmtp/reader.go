@@ -149,7 +149,7 @@ func (l *Link) readLoop(handle func(*Message) error) error {
 			continue
 		}
 		l.setPartial(rd.unfinished())
-		if l.endTurn() && l.after.run != nil && !l.work() {
+		if l.endTurn() && l.after.run != nil && !l.runAfterTurn() {
 			return errRelieved
 		}
 		err = rd.fill(&l.source, need)

@@ -1,9 +1,9 @@
 //go:build linux
 
 // Command probe is what the cluster's tests run in containers beside the
-// programs of the product. It plays the roles of chaos; or it asks the broker for
-// the test; or it listens on the wire or spoils a connection, until SIGTERM, and
-// then says on stdout, in JSON, what it saw.
+// programs of the product. It plays the roles of chaos; or it asks the broker what
+// the test asks, until stdin ends; or it listens on the wire or spoils a connection,
+// until SIGTERM, and then says on stdout, in JSON, what it saw.
 package main
 
 import (

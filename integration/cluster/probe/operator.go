@@ -14,9 +14,14 @@ import (
 	"github.com/servicetools/servicetools/clientsdk"
 )
 
-// patience is how long a call of the operator may take: on a busy host, and at a
-// broker that may be gone.
+// patience is how long a call may take on a busy host. The broker may be gone.
 const patience = 5 * time.Second
+
+// question is one call: a method and its arguments.
+type question struct {
+	Method string `json:"method"`
+	Args   []any  `json:"args"`
+}
 
 // answer is what became of one call: its result, or else why there is none.
 type answer struct {
@@ -25,8 +30,8 @@ type answer struct {
 }
 
 // runOperator calls methods of the broker whose network namespace it shares,
-// over one connection, until stdin ends: a line of stdin is a call, the list of a
-// method and its arguments, and a line of stdout its answer, both in JSON.
+// over one connection, until stdin ends: a line of stdin is a question, and a line of
+// stdout its answer, both in JSON.
 func runOperator(ctx context.Context, args []string) (any, error) {
 	f := flag.NewFlagSet("operator", flag.ContinueOnError)
 	cert := f.String("cert", "", "file with the key of an admin")
@@ -40,32 +45,26 @@ func runOperator(ctx context.Context, args []string) (any, error) {
 		return nil, err
 	}
 	defer c.Close(ctx)
-	calls, answers, count := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout), 0
-	for ; ; count++ {
-		var call []any
-		if err := calls.Decode(&call); errors.Is(err, io.EOF) {
-			return count, nil
+	questions, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var q question
+		if err := questions.Decode(&q); errors.Is(err, io.EOF) {
+			return nil, nil
 		} else if err != nil {
 			return nil, err
 		}
-		if err := answers.Encode(answerTo(ctx, c, call)); err != nil {
+		if err := answers.Encode(answerTo(ctx, c, &q)); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func answerTo(ctx context.Context, c *clientsdk.Client, call []any) (a answer) {
-	if len(call) == 0 {
-		return answer{Error: "a call without a method"}
-	}
-	method, ok := call[0].(string)
-	if !ok {
-		return answer{Error: "a call whose method is no text"}
-	}
+// answerTo makes the call and waits for it.
+func answerTo(ctx context.Context, c *clientsdk.Client, q *question) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var result any
-	err := c.Go(ctx, method, call[1:]...).Result(&result)
+	err := c.Go(ctx, q.Method, q.Args...).Result(&result)
 	if err == nil {
 		a.Result, err = json.Marshal(result)
 	}

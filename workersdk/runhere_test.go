@@ -1,15 +1,12 @@
 package workersdk
 
 import (
-	"context"
-	"errors"
 	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/servicetools/servicetools/wire/message"
 	"github.com/servicetools/servicetools/workersdk/method"
 )
 
@@ -32,7 +29,8 @@ func TestPool_runHere(t *testing.T) {
 		}
 		time.Sleep(3 * hereWait)
 		if h.sent.Load() != 1000 || h.flushes.Load() < 10 || p.goroutines != 0 || p.readOn != nil {
-			t.Errorf("%d results of 1000 were sent in %d flushes, %d goroutines are left", h.sent.Load(), h.flushes.Load(), p.goroutines)
+			t.Errorf("%d results of 1000 were sent in %d flushes, %d goroutines are left; somebody is to be relieved: %v",
+				h.sent.Load(), h.flushes.Load(), p.goroutines, p.readOn != nil)
 		}
 		p.close()
 		p.ended.Wait()
@@ -75,8 +73,8 @@ func TestPool_runHereTakesBriefCallsOnly(t *testing.T) {
 	})
 }
 
-// A call that takes long after all keeps nobody from reading on, nor the calls behind it
-// waiting, also one that comes when the row before has just ended.
+// A call that takes long after all keeps neither the reader nor the calls behind it, even
+// if it comes when the row before has just ended.
 func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
 	for _, before := range []int{0, 3, 100} {
 		synctest.Test(t, func(t *testing.T) {
@@ -126,7 +124,7 @@ func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
 			p.close()
 			p.ended.Wait()
 			if p.brief != 0 || p.readOn != nil || int(h.sent.Load()) != before+8 {
-				t.Errorf("%d brief calls are left, %d results were sent", p.brief, h.sent.Load())
+				t.Errorf("%d brief calls are left, %d results were sent; somebody is to be relieved: %v", p.brief, h.sent.Load(), p.readOn != nil)
 			}
 		})
 	}
@@ -172,96 +170,10 @@ func TestPool_callOfRunHereThatEndsItsGoroutine(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if h.sent.Load() != 10 || p.brief != 0 || p.goroutines != 0 || p.readOn != nil {
-			t.Errorf("%d of 10 results were sent; %d goroutines run, %d brief calls", h.sent.Load(), p.goroutines, p.brief)
+			t.Errorf("%d of 10 results were sent; %d goroutines run, %d brief calls; somebody is to be relieved: %v",
+				h.sent.Load(), p.goroutines, p.brief, p.readOn != nil)
 		}
 		p.close()
 		p.ended.Wait()
 	})
-}
-
-// moody has one method, which is brief as long as the test wishes so.
-type moody struct {
-	ends    bool
-	blocks  atomic.Bool
-	entered chan struct{}
-	causes  chan error
-}
-
-func (m *moody) Try(ctx context.Context) string {
-	if !m.blocks.Load() {
-		return "ok"
-	}
-	if m.ends {
-		runtime.Goexit()
-	}
-	m.entered <- struct{}{}
-	<-ctx.Done()
-	m.causes <- context.Cause(ctx)
-	return "late"
-}
-
-// learn has the worker know that the method is brief.
-func (m *moody) learn(r *running) {
-	pace := &r.table.Lookup([]byte("try")).Pace
-	for !pace.Brief() {
-		pace.Ran(0)
-	}
-}
-
-// The goroutine that reads runs brief calls; one that blocks keeps no CANCEL from it.
-func TestWorker_briefMethodThatBlocks(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	m := &moody{entered: make(chan struct{}, 1), causes: make(chan error, 1)}
-	r := start(t, b, m, nil)
-	p := b.worker()
-	m.learn(r)
-	m.blocks.Store(true)
-	p.call(1001, "try")
-	receive(t, m.entered, "the method")
-	m.blocks.Store(false)
-	p.call(1002, "try")
-	p.result(1002) // though the one before it has not ended
-	p.send(message.Envelope{Kind: message.KindCancel, ID: 1001})
-	if cause := receive(t, m.causes, "the cancellation"); !errors.Is(cause, message.ErrCancelled) {
-		t.Errorf("got cause %v", cause)
-	}
-	p.want(message.KindResult, 1001)
-}
-
-// A link that ends while its reader is in a method is replaced at once.
-func TestWorker_linkEndsDuringABriefMethod(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	m := &moody{entered: make(chan struct{}, 1), causes: make(chan error, 1)}
-	r := start(t, b, m, nil)
-	p := b.worker()
-	m.learn(r)
-	m.blocks.Store(true)
-	p.call(1001, "try")
-	receive(t, m.entered, "the method")
-	p.link.Close(nil)
-	b.worker() // has come back
-	select {
-	case cause := <-m.causes:
-		t.Errorf("the method was ended: %v", cause)
-	default:
-	}
-}
-
-func TestWorker_briefMethodThatEndsItsGoroutine(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	m := &moody{ends: true}
-	r := start(t, b, m, nil)
-	p := b.worker()
-	m.learn(r)
-	m.blocks.Store(true)
-	p.call(1001, "try")
-	if e := p.failure(1001); e.Code != message.HandlerPanic {
-		t.Errorf("got %v", e)
-	}
-	m.blocks.Store(false)
-	p.call(1002, "try")
-	p.result(1002)
 }
