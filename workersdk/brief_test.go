@@ -113,3 +113,27 @@ func TestWorker_briefMethodThatEndsItsGoroutine(t *testing.T) {
 	p.result(1002)
 	m.wasHere(t)
 }
+
+// badError is an error whose text cannot be had.
+type badError struct{ text *string }
+
+func (e *badError) Error() string { return *e.text }
+
+type failing struct{}
+
+func (failing) Try() error { return &badError{} }
+
+// A panic that comes after the method has returned is the call's, whoever runs it.
+func TestWorker_errorThatPanics(t *testing.T) {
+	leakCheck(t)
+	b := newScripted(t, "127.0.0.1:0", 1, nil)
+	r := start(t, b, failing{}, nil)
+	p := b.worker()
+	for token := range uint64(2) {
+		p.call(token+1, "try")
+		if e := p.failure(token + 1); e.Code != message.HandlerPanic {
+			t.Errorf("got %v", e)
+		}
+		new(moody).learn(r)
+	}
+}

@@ -55,9 +55,7 @@ func (w *Worker) coded(ctx context.Context, c *call, err error) *message.Error {
 	case *message.Error: // ours, or an interceptor's
 		return e
 	case *method.PanicError:
-		w.log.Error("a method panicked", "method", c.method.Info().Name, "call", c.id(), "panic", e.Error(), "stack", string(e.Stack))
-		return message.Errorf(message.HandlerPanic, "%s: %s; the stack is in the log of worker %s under call %s",
-			c.method.Info().Name, e.Error(), w.ID(), c.id())
+		return w.panicked(c, e)
 	}
 	if ctx != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		if cause, ok := context.Cause(ctx).(*message.Error); ok {
@@ -84,6 +82,13 @@ func (w *Worker) coded(ctx context.Context, c *call, err error) *message.Error {
 		coded.With("cause", string(own.Code))
 	}
 	return coded
+}
+
+// panicked logs a panic of c, and returns what the caller is told about it.
+func (w *Worker) panicked(c *call, e *method.PanicError) *message.Error {
+	name := c.method.Info().Name
+	w.log.Error("a method panicked", "method", name, "call", c.id(), "panic", e.Error(), "stack", string(e.Stack))
+	return message.Errorf(message.HandlerPanic, "%s: %s; the stack is in the log of worker %s under call %s", name, e.Error(), w.ID(), c.id())
 }
 
 // isOwnCode reports whether a method may use the code.

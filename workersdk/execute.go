@@ -23,6 +23,9 @@ func (w *Worker) execute(c *call) {
 	c.result = c.resultBuffer()
 	returned := false
 	defer func() {
+		if v := recover(); v != nil { // in what is the method's all the same, such as the text of its error
+			failure, returned = w.panicked(c, &method.PanicError{Value: v, Stack: debug.Stack()}), true
+		}
 		if !returned { // the method ended its goroutine
 			failure = message.Errorf(message.HandlerPanic, "%s ended its goroutine with runtime.Goexit", c.method.Info().Name)
 			w.log.Error("a method called runtime.Goexit", "method", c.method.Info().Name, "call", c.id())

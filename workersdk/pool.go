@@ -47,10 +47,12 @@ type pool struct {
 	last     *method.Method // of the last such call
 	taken    int            // calls that were begun, ever
 	seen     int            // taken when patience was set
-	readOn   func()         // relieves the goroutine that is in runHere; nil = none is, or it was relieved
 	patience *time.Timer    // nil until it is needed
 	waiting  time.Duration  // what patience was set to; 0 = it is not set
+	due      time.Time      // when it ends
 	calm     bool           // for a moment since then, nothing was under way
+
+	here here
 
 	ended sync.WaitGroup // one for each goroutine
 }
@@ -134,48 +136,59 @@ func (p *pool) loop() {
 // setPatienceLocked has the pool lose its patience after d, unless that happens no later
 // than d from when it was set.
 func (p *pool) setPatienceLocked(d time.Duration) {
-	switch {
-	case p.waiting > 0 && p.waiting <= d:
+	if p.waiting > 0 && p.waiting <= d {
 		return
-	case p.patience == nil:
+	}
+	due := time.Now().Add(d) // no later than the timer ends
+	if p.patience == nil {
 		p.patience = time.AfterFunc(d, p.losePatience)
-	default:
+	} else {
 		p.patience.Reset(d)
 	}
-	p.waiting, p.calm, p.seen = d, false, p.taken
+	p.waiting, p.due, p.calm, p.seen, p.here.seen = d, due, false, p.taken, p.here.begun
 }
 
 // losePatience is what the timer runs.
 func (p *pool) losePatience() {
-	if readOn := p.judge(); readOn != nil {
-		readOn()
-	}
+	p.mu.Lock()
+	p.judgeLocked()
+	p.mu.Unlock()
 	p.flush() // what is held back is sent in any case
 }
 
-// judge calls help if the pool was not calm since patience was set. If few calls have begun,
-// one that is not brief is in the way: its method counts as brief no longer, and
-// if it may be the goroutine that reads which is in it, judge returns how to relieve that.
-func (p *pool) judge() (readOn func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// judgeLocked calls help if the pool was not calm since patience was set. If few calls have
+// begun, one that is not brief is in the way, and if none has in runHere, the
+// goroutine that reads is in one: it is relieved.
+func (p *pool) judgeLocked() {
+	if p.waiting == 0 || time.Now().Before(p.due) {
+		return // the timer was set anew when it had just ended
+	}
 	p.waiting = 0
-	if !p.calm {
-		if p.brief > 0 && p.taken-p.seen < fewBrief {
-			p.last.Pace.Overran()
-			p.brief = 0
-			p.lost++
-			readOn, p.readOn = p.readOn, nil
-		}
+	switch h := &p.here; {
+	case h.readOn != nil && h.begun == h.seen:
+		p.loseLocked(h.last)
+		p.relieveLocked()
+		p.callLocked()
+	case p.calm:
+	case p.brief > 0 && p.taken-p.seen < fewBrief:
+		p.loseLocked(p.last)
+		p.callLocked()
+	default:
 		p.callLocked()
 	}
 	switch {
-	case p.readOn != nil:
+	case p.here.readOn != nil:
 		p.setPatienceLocked(hereWait)
 	case p.head < len(p.queue):
 		p.setPatienceLocked(briefWait)
 	}
-	return readOn
+}
+
+// loseLocked is for a method whose call takes long after all.
+func (p *pool) loseLocked(m *method.Method) {
+	m.Pace.Overran()
+	p.brief = 0
+	p.lost++
 }
 
 // withdraw takes out and returns the calls that were not started.

@@ -28,9 +28,9 @@ func TestPool_runHere(t *testing.T) {
 			p.runHere(never(t))
 		}
 		time.Sleep(3 * hereWait)
-		if h.sent.Load() != 1000 || h.flushes.Load() < 10 || p.goroutines != 0 || p.readOn != nil {
+		if h.sent.Load() != 1000 || h.flushes.Load() < 10 || p.goroutines != 0 || p.here.readOn != nil {
 			t.Errorf("%d results of 1000 were sent in %d flushes, %d goroutines are left; somebody is to be relieved: %v",
-				h.sent.Load(), h.flushes.Load(), p.goroutines, p.readOn != nil)
+				h.sent.Load(), h.flushes.Load(), p.goroutines, p.here.readOn != nil)
 		}
 		p.close()
 		p.ended.Wait()
@@ -119,12 +119,12 @@ func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
 				t.Errorf("%d ran of what came later", runs.Load())
 			}
 			close(gate)
-			<-returned
 			synctest.Wait()
-			p.close()
+			p.close() // he who was relieved is one of the pool's own
+			<-returned
 			p.ended.Wait()
-			if p.brief != 0 || p.readOn != nil || int(h.sent.Load()) != before+8 {
-				t.Errorf("%d brief calls are left, %d results were sent; somebody is to be relieved: %v", p.brief, h.sent.Load(), p.readOn != nil)
+			if p.brief != 0 || p.here.readOn != nil || int(h.sent.Load()) != before+8 {
+				t.Errorf("%d brief calls are left, %d results were sent; somebody is to be relieved: %v", p.brief, h.sent.Load(), p.here.readOn != nil)
 			}
 		})
 	}
@@ -158,6 +158,157 @@ func TestPool_longRowOfRunHere(t *testing.T) {
 	})
 }
 
+// A row that lasts is not in the way of the link for longer than a call may be, whatever
+// help it has: he who runs it is one of the pool's own then.
+func TestPool_rowOfRunHereThatGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h held
+		var relieved atomic.Int64
+		p := newPool(3, func(*call) {
+			time.Sleep(briefWait / 50)
+			h.back.Add(1)
+		}, h.flush)
+		p.submitHere(briefCalls(10_000)...)
+		go p.runHere(func() { relieved.Add(1) })
+		time.Sleep(hereWait - time.Nanosecond)
+		if synctest.Wait(); relieved.Load() != 0 {
+			t.Error("relieved too soon")
+		}
+		time.Sleep(briefWait)
+		if synctest.Wait(); relieved.Load() != 1 {
+			t.Errorf("relieved %d times", relieved.Load())
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		p.close()
+		p.ended.Wait()
+		if h.sent.Load() != 10_000 || relieved.Load() != 1 {
+			t.Errorf("%d of 10,000 results were sent; relieved %d times", h.sent.Load(), relieved.Load())
+		}
+	})
+}
+
+// A method that has become slow is found out by the rows that it takes, which end before
+// the timer does.
+func TestPool_methodOfRunHereThatBecomesSlow(t *testing.T) {
+	for _, test := range []struct {
+		calls int
+		each  time.Duration
+		rows  int // in which it is still taken for brief
+	}{
+		{1, briefWait, 0}, {2, briefWait / 2, 0}, {16, briefWait / 16, 0},
+		{1, slowTime + 1, 1}, {10, slowTime + 1, 1},
+		{1, slowTime, 50}, {100, slowTime / 2, 50},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var h held
+			p := newPool(3, func(*call) {
+				time.Sleep(test.each)
+				h.back.Add(1)
+			}, h.flush)
+			m, rows := briefMethod(), 0
+			for ; rows < 50; rows++ {
+				calls := briefCalls(test.calls)
+				for _, c := range calls {
+					c.method = m
+				}
+				p.submitHere(calls...)
+				if p.runHere(func() {}); !m.Pace.Brief() {
+					break
+				}
+			}
+			if rows != test.rows {
+				t.Errorf("%d calls of %v: brief for %d rows, want %d", test.calls, test.each, rows, test.rows)
+			}
+			time.Sleep(time.Second)
+			p.close()
+			p.ended.Wait()
+		})
+	}
+}
+
+// He who is stuck in a call is relieved, and its method blamed, though help begins others
+// all the time.
+func TestPool_callOfRunHereIsStuckBesideHelp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const gated = 16
+		var h held
+		var relieved atomic.Int64
+		gate := make(chan struct{})
+		p := newPool(3, func(c *call) {
+			if c.token == gated {
+				<-gate
+			}
+			time.Sleep(briefWait / 17) // two looks find it brief, but a row of them gets help
+			h.back.Add(1)
+		}, h.flush)
+		stuck, calls := briefMethod(), briefCalls(10_000)
+		calls[gated].method = stuck
+		p.submitHere(calls...)
+		go p.runHere(func() { relieved.Add(1) })
+		time.Sleep(3 * hereWait)
+		synctest.Wait()
+		p.mu.Lock()
+		left := len(p.queue) - p.head
+		p.mu.Unlock()
+		if relieved.Load() != 1 || left == 0 || stuck.Pace.Brief() || !calls[0].method.Pace.Brief() {
+			t.Errorf("relieved %d times, %d calls left; the stuck method counts as brief: %v, the others': %v",
+				relieved.Load(), left, stuck.Pace.Brief(), calls[0].method.Pace.Brief())
+		}
+		close(gate)
+		time.Sleep(time.Second)
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+func TestPool_runHereKeepsTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var runs atomic.Int64
+		gate := make(chan struct{})
+		p := newPool(1, func(c *call) {
+			runs.Add(1)
+			<-gate
+		}, func() {})
+		p.submit(&call{})
+		synctest.Wait()
+		p.submitHere(briefCalls(1)...)
+		p.runHere(never(t)) // returns: the only one who may run calls does
+		if runs.Load() != 1 {
+			t.Fatalf("%d calls run", runs.Load())
+		}
+		close(gate)
+		if synctest.Wait(); runs.Load() != 2 {
+			t.Errorf("%d calls have run, not 2", runs.Load())
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+// A timer that ends while it is set anew judges nothing.
+func TestPool_timerThatIsSetAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(1, func(*call) { time.Sleep(briefWait / 2) }, func() {})
+		p.submit(briefCalls(1)...)
+		synctest.Wait()
+		p.mu.Lock()
+		p.setPatienceLocked(briefWait)
+		p.mu.Unlock()
+		p.losePatience() // as that of an earlier setting
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.lost != 0 || p.waiting != briefWait {
+			t.Errorf("patience was lost %d times; it is set to %v", p.lost, p.waiting)
+		}
+		p.mu.Unlock()
+		time.Sleep(time.Second)
+		p.close()
+		p.ended.Wait()
+		p.mu.Lock()
+	})
+}
+
 func TestPool_callOfRunHereThatEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h held
@@ -169,9 +320,9 @@ func TestPool_callOfRunHereThatEndsItsGoroutine(t *testing.T) {
 		go p.runHere(never(t))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if h.sent.Load() != 10 || p.brief != 0 || p.goroutines != 0 || p.readOn != nil {
+		if h.sent.Load() != 10 || p.brief != 0 || p.goroutines != 0 || p.here.readOn != nil {
 			t.Errorf("%d of 10 results were sent; %d goroutines run, %d brief calls; somebody is to be relieved: %v",
-				h.sent.Load(), p.goroutines, p.brief, p.readOn != nil)
+				h.sent.Load(), p.goroutines, p.brief, p.here.readOn != nil)
 		}
 		p.close()
 		p.ended.Wait()

@@ -6,13 +6,10 @@ import "time"
 type shift struct {
 	pool  *pool
 	came  bool // it was woken or started, and has not looked yet
-	here  bool // it is that of runHere
 	brief bool // it runs a call that is likely to be brief
 	lost  int  // pool.lost when that began: if it has grown, pool.brief does not count this one
 	held  bool // such calls have held their results back
-
-	taken int       // pool.taken at the last look at the clock; of runHere
-	began time.Time // when the row began, or was last found to last; of runHere
+	row   row  // of runHere
 }
 
 // loop runs calls until there are no more for it. It ends by returning, or by a method
@@ -44,12 +41,15 @@ func (s *shift) next() *call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.returnLocked()
+	if s.isHereLocked() {
+		s.lookLocked(!p.briefNextLocked())
+	}
 	for p.head == len(p.queue) {
 		if s.held { // the last of a row
 			s.flushLocked()
 			continue
 		}
-		if s.here || p.closed {
+		if s.isHereLocked() || p.closed {
 			return nil
 		}
 		if p.retiring > 0 {
@@ -60,7 +60,7 @@ func (s *shift) next() *call {
 		p.work.Wait()
 		p.coming = false
 	}
-	if s.here && (s.lost != p.lost || !p.briefNextLocked()) {
+	if s.isHereLocked() && !p.briefNextLocked() {
 		return nil
 	}
 	c := p.queue[p.head]
@@ -83,32 +83,17 @@ func (s *shift) beginLocked(c *call) {
 		}
 		return
 	}
+	c.method.Pace.Began()
 	p.brief++
 	p.last, s.lost = c.method, p.lost
 	switch {
-	case s.here:
+	case s.isHereLocked():
+		p.here.begun++
+		p.here.last = c.method
 		p.setPatienceLocked(hereWait)
-		s.lookLocked()
 	case s.held || p.head < len(p.queue):
 		p.setPatienceLocked(briefWait)
 	}
-}
-
-// lookLocked looks at the clock when fewBrief calls have begun since the last look. A row
-// that has lasted for briefWait gets help, and what it has held back is sent.
-func (s *shift) lookLocked() {
-	p := s.pool
-	if p.taken-s.taken < fewBrief {
-		return
-	}
-	now := time.Now()
-	s.taken = p.taken
-	if now.Sub(s.began) < briefWait {
-		return
-	}
-	s.began = now
-	p.callLocked()
-	s.flushLocked()
 }
 
 // flushLocked sends what the shift has held back.
@@ -140,8 +125,8 @@ func (s *shift) end() {
 	defer p.ended.Done()
 	p.mu.Lock()
 	s.returnLocked()
-	if s.here && s.lost == p.lost {
-		p.readOn = nil
+	if s.isHereLocked() {
+		p.here.readOn = nil
 	}
 	p.goroutines--
 	p.callLocked()

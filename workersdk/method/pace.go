@@ -8,16 +8,18 @@ import (
 // Pace is whether the calls of a method are brief: so short that to have another
 // goroutine look for the calls behind them would cost more than to run them one after
 // the other. It is learned, and forgotten when one takes long. A method that takes long
-// now and then surprises few: each time it has to prove itself twice as long.
+// now and then surprises few: it has to prove itself twice as long each time, unless that
+// is rare.
 type Pace struct {
-	quick  atomic.Int32 // calls in a row
-	proofs atomic.Int32 // how often it was brief and then took long, up to maxProofs
+	quick  atomic.Int64 // calls in a row: those that were quick, and then those that were taken for it
+	proofs atomic.Int32 // doublings of proven
 }
 
 const (
 	briefTime = 20 * time.Microsecond // of one call
 	proven    = 64                    // quick calls in a row that make a method brief the first time
-	maxProofs = 7                     // doublings of that: a machine that stands still now and then is no method's fault
+	maxProofs = 7                     // most doublings
+	rare      = 512                   // calls between two that take long; a machine stands still now and then, too
 )
 
 // Brief reports whether the next call is likely to be brief.
@@ -35,8 +37,13 @@ func (p *Pace) Ran(d time.Duration) {
 
 // Overran tells that a call which should have been brief is not.
 func (p *Pace) Overran() {
-	p.quick.Store(0)
-	if n := p.proofs.Load(); n < maxProofs {
-		p.proofs.CompareAndSwap(n, n+1)
+	n := p.proofs.Load()
+	if p.quick.Swap(0)-int64(proven)<<n < rare {
+		p.proofs.CompareAndSwap(n, min(n+1, maxProofs))
+	} else {
+		p.proofs.CompareAndSwap(n, max(n-1, 0))
 	}
 }
+
+// Began tells that a call which should be brief has begun.
+func (p *Pace) Began() { p.quick.Add(1) }

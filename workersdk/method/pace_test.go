@@ -33,6 +33,13 @@ func TestPace(t *testing.T) {
 		}, false},
 		{"too few of many are quick", func() { ran(proven<<maxProofs-1, 0) }, false},
 		{"one more of many is", func() { ran(1, 0) }, true},
+		{"one overran after many", func() {
+			for range rare {
+				p.Began()
+			}
+			p.Overran()
+		}, false},
+		{"half of many are quick", func() { ran(proven<<(maxProofs-1), 0) }, true},
 		{"one more overran", p.Overran, false},
 		{"every 50th takes long", func() {
 			for range 100 {
