@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/servicetools/servicetools/wire/message"
 )
@@ -37,12 +38,15 @@ func (m *moody) Try(ctx context.Context) string {
 	return "late"
 }
 
-// learn has the worker know that the method is brief.
+// learn has the worker know that the method is brief, and believe that calls come often.
 func (m *moody) learn(r *running) {
 	pace := &r.table.Lookup([]byte("try")).Pace
 	for !pace.Brief() {
 		pace.Ran(0)
 	}
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.pool.here.came = time.Now().Add(time.Hour) // a busy host may take longer than calls that come often
 }
 
 // wasHere wants that the goroutine that reads has run the calls that blocked.

@@ -91,6 +91,11 @@ func (p *pool) add(calls []*call, here bool) {
 		p.queue, p.head = p.queue[:n], 0
 	}
 	p.queue = append(p.queue, calls...)
+	if here {
+		now := time.Now()
+		here = now.Sub(p.here.came) <= hereWait
+		p.here.came, p.here.often = now, here
+	}
 	switch {
 	case p.brief > 0:
 		p.setPatienceLocked(briefWait)
@@ -130,7 +135,7 @@ func (p *pool) startLocked() {
 // loop ends by returning, or by a method that calls runtime.Goexit.
 func (p *pool) loop() {
 	s := shift{pool: p, came: true}
-	s.loop()
+	s.loop(s.next())
 }
 
 // setPatienceLocked has the pool lose its patience after d, unless that happens no later

@@ -15,6 +15,8 @@ type here struct {
 	seen   int            // begun when patience was set
 	last   *method.Method // of the last of them
 	slow   bool           // at the last look, calls were slow on average
+	came   time.Time      // when calls came last
+	often  bool           // and they had come within hereWait of those before
 }
 
 // slowTime is what calls of a row may take on average: those that take longer twice in a row
@@ -31,12 +33,12 @@ type row struct {
 }
 
 // runHere runs calls of the queue in the caller's goroutine while the next one is likely to
-// be brief, unless another goroutine does. It calls readOn, with the lock held, if
+// be brief, unless another goroutine does, or calls come too seldom to be worth a timer. It calls readOn, with the lock held, if
 // one of them takes long after all, or many do together: from then on the caller's goroutine
 // is one of the pool's own.
 func (p *pool) runHere(readOn func()) {
 	p.mu.Lock()
-	if p.brief > 0 || p.goroutines-p.idle >= p.limit { // another goroutine does, or will
+	if !p.here.often || p.brief > 0 || p.goroutines-p.idle >= p.limit { // another goroutine does, or will
 		p.mu.Unlock()
 		return
 	}
@@ -51,8 +53,9 @@ func (p *pool) runHere(readOn func()) {
 	h.readOn = readOn
 	h.number++
 	s := shift{pool: p, row: row{number: h.number, seen: h.begun, began: now, looked: now, helped: now}}
+	first := s.nextLocked() // with the lock still held, else patience might end between, and find it stuck
 	p.mu.Unlock()
-	s.loop()
+	s.loop(first)
 }
 
 // briefNextLocked reports whether there is a next call, and it is likely to be brief. A

@@ -10,6 +10,13 @@ import (
 	"github.com/servicetools/servicetools/workersdk/method"
 )
 
+// newHerePool returns a pool to which calls have just come.
+func newHerePool(limit int, run func(*call), flush func()) *pool {
+	p := newPool(limit, run, flush)
+	p.here.came = time.Now()
+	return p
+}
+
 // never is the readOn of a row that nobody has to be relieved of.
 func never(t *testing.T) func() {
 	return func() { t.Error("who ran a brief call was relieved") }
@@ -18,7 +25,7 @@ func never(t *testing.T) func() {
 func TestPool_runHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h held
-		p := newPool(8, func(*call) { h.back.Add(1) }, h.flush)
+		p := newHerePool(8, func(*call) { h.back.Add(1) }, h.flush)
 		p.runHere(never(t)) // of nothing
 		for range 10 {
 			p.submitHere(briefCalls(100)...)
@@ -44,7 +51,7 @@ func TestPool_runHereTakesBriefCallsOnly(t *testing.T) {
 		var h held
 		var runs atomic.Int64
 		gate := make(chan struct{})
-		p := newPool(8, func(c *call) {
+		p := newHerePool(8, func(c *call) {
 			if c.token == gated {
 				<-gate
 			}
@@ -82,7 +89,7 @@ func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
 			var h held
 			var runs, relieved atomic.Int64
 			gate := make(chan struct{})
-			p := newPool(3, func(c *call) {
+			p := newHerePool(3, func(c *call) {
 				if c.token == gated {
 					<-gate
 				}
@@ -113,6 +120,9 @@ func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
 			if calls[0].method.Pace.Brief() {
 				t.Error("the method counts as brief")
 			}
+			p.mu.Lock()
+			p.here.came = time.Now()
+			p.mu.Unlock()
 			p.submitHere(briefCalls(2)...) // by the one who reads on
 			p.runHere(never(t))
 			if int(runs.Load()) != before+7 {
@@ -135,7 +145,7 @@ func TestPool_callOfRunHereThatTakesLong(t *testing.T) {
 func TestPool_longRowOfRunHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h held
-		p := newPool(3, func(*call) {
+		p := newHerePool(3, func(*call) {
 			time.Sleep(briefWait / 50)
 			h.back.Add(1)
 		}, h.flush)
@@ -164,7 +174,7 @@ func TestPool_rowOfRunHereThatGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h held
 		var relieved atomic.Int64
-		p := newPool(3, func(*call) {
+		p := newHerePool(3, func(*call) {
 			time.Sleep(briefWait / 50)
 			h.back.Add(1)
 		}, h.flush)
@@ -202,7 +212,7 @@ func TestPool_methodOfRunHereThatBecomesSlow(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var h held
-			p := newPool(3, func(*call) {
+			p := newHerePool(3, func(*call) {
 				time.Sleep(test.each)
 				h.back.Add(1)
 			}, h.flush)
@@ -235,7 +245,7 @@ func TestPool_callOfRunHereIsStuckBesideHelp(t *testing.T) {
 		var h held
 		var relieved atomic.Int64
 		gate := make(chan struct{})
-		p := newPool(3, func(c *call) {
+		p := newHerePool(3, func(c *call) {
 			if c.token == gated {
 				<-gate
 			}
@@ -266,7 +276,7 @@ func TestPool_runHereKeepsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int64
 		gate := make(chan struct{})
-		p := newPool(1, func(c *call) {
+		p := newHerePool(1, func(c *call) {
 			runs.Add(1)
 			<-gate
 		}, func() {})
@@ -289,7 +299,7 @@ func TestPool_runHereKeepsTheLimit(t *testing.T) {
 // A timer that ends while it is set anew judges nothing.
 func TestPool_timerThatIsSetAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(1, func(*call) { time.Sleep(briefWait / 2) }, func() {})
+		p := newHerePool(1, func(*call) { time.Sleep(briefWait / 2) }, func() {})
 		p.submit(briefCalls(1)...)
 		synctest.Wait()
 		p.mu.Lock()
@@ -309,10 +319,51 @@ func TestPool_timerThatIsSetAnew(t *testing.T) {
 	})
 }
 
+// Patience that began with the calls of other goroutines may end as a row begins.
+func TestPool_patienceEndsAsARowBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		p := newHerePool(1, func(*call) { <-gate }, func() {})
+		p.mu.Lock()
+		p.setPatienceLocked(briefWait)
+		p.mu.Unlock()
+		p.submitHere(briefCalls(1)...)
+		returned := make(chan struct{})
+		go func() {
+			defer close(returned)
+			time.Sleep(briefWait - 1)
+			p.runHere(never(t))
+		}()
+		time.Sleep(2 * briefWait)
+		close(gate)
+		<-returned
+		p.close()
+		p.ended.Wait()
+	})
+}
+
+// Calls that come now and then are not worth a timer each.
+func TestPool_callsThatComeSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h held
+		p := newPool(3, func(*call) { h.back.Add(1) }, h.flush)
+		for n := range 20 {
+			p.submitHere(briefCalls(1)...)
+			p.runHere(never(t))
+			if synctest.Wait(); int(h.sent.Load()) != n+1 || p.waiting > 0 || p.goroutines != 1 {
+				t.Fatalf("%d of %d results were sent, by %d goroutines; patience is set to %v", h.sent.Load(), n+1, p.goroutines, p.waiting)
+			}
+			time.Sleep(hereWait + 1)
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
 func TestPool_callOfRunHereThatEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h held
-		p := newPool(3, func(*call) {
+		p := newHerePool(3, func(*call) {
 			h.back.Add(1)
 			runtime.Goexit()
 		}, h.flush)

@@ -12,11 +12,11 @@ type shift struct {
 	row   row  // of runHere
 }
 
-// loop runs calls until there are no more for it. It ends by returning, or by a method
+// loop runs calls, from the first on, until there are no more for it. It ends by returning, or by a method
 // that calls runtime.Goexit.
-func (s *shift) loop() {
+func (s *shift) loop(first *call) {
 	defer s.end()
-	for c := s.next(); c != nil; c = s.next() {
+	for c := first; c != nil; c = s.next() {
 		s.run(c)
 	}
 }
@@ -37,9 +37,13 @@ func (s *shift) run(c *call) {
 
 // next returns the next call. It waits for one, or returns nil to end the goroutine.
 func (s *shift) next() *call {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.nextLocked()
+}
+
+func (s *shift) nextLocked() *call {
 	p := s.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	s.returnLocked()
 	if s.isHereLocked() {
 		s.lookLocked(!p.briefNextLocked())
