@@ -83,6 +83,9 @@ func (p *pool) submit(calls ...*call) { p.add(calls, false) }
 func (p *pool) submitHere(calls ...*call) { p.add(calls, true) }
 
 func (p *pool) add(calls []*call, here bool) {
+	if len(calls) == 0 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.head > len(p.queue)/2 { // of a worker that is never idle it would grow without end

@@ -54,6 +54,9 @@ func (p *pool) runHere(readOn func()) {
 	h.number++
 	s := shift{pool: p, row: row{number: h.number, seen: h.begun, began: now, looked: now, helped: now}}
 	first := s.nextLocked() // with the lock still held, else patience might end between, and find it stuck
+	if first == nil {
+		h.readOn = nil
+	}
 	p.mu.Unlock()
 	s.loop(first)
 }
@@ -66,6 +69,16 @@ func (p *pool) briefNextLocked() bool {
 	}
 	c := p.queue[p.head]
 	return !c.stream && c.likelyBrief()
+}
+
+// tooManyLocked reports whether those who were relieved have made the goroutines more than
+// the limit.
+func (p *pool) tooManyLocked() bool {
+	own := p.goroutines
+	if p.here.readOn != nil {
+		own--
+	}
+	return own > p.limit
 }
 
 // relieveLocked has another goroutine read on for the one that is in runHere, if one is.

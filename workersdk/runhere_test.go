@@ -342,6 +342,46 @@ func TestPool_patienceEndsAsARowBegins(t *testing.T) {
 	})
 }
 
+// A call that runs where it was read is watched, though its method may have been found slow
+// between two looks at it, by a call of before.
+func TestPool_callOfRunHereIsWatched(t *testing.T) {
+	p := newHerePool(1, func(*call) {}, func() {})
+	defer p.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.here.readOn, p.here.number = func() {}, 1
+	s, c := shift{pool: p, row: row{number: 1}}, &call{method: new(method.Method)}
+	if s.beginLocked(c); !c.brief || p.brief != 1 || p.waiting != hereWait || p.here.begun != 1 || p.here.last != c.method {
+		t.Errorf("brief: %v, %d of them run, %d have begun; patience is set to %v", c.brief, p.brief, p.here.begun, p.waiting)
+	}
+}
+
+// Those who were relieved end when they are too many.
+func TestPool_relievedAreNotTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3
+		p := newHerePool(limit, func(*call) { time.Sleep(briefWait / 50) }, func() {})
+		relieved := 0
+		for range 40 {
+			p.submitHere(briefCalls(2000)...)
+			go p.runHere(func() { relieved++ })
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if p.goroutines > limit {
+				t.Fatalf("%d goroutines after %d were relieved", p.goroutines, relieved)
+			}
+			p.mu.Lock()
+			p.here.came = time.Now()
+			p.mu.Unlock()
+		}
+		if relieved < 10 {
+			t.Errorf("%d were relieved", relieved)
+		}
+		p.close()
+		p.ended.Wait()
+	})
+}
+
 // Calls that come now and then are not worth a timer each.
 func TestPool_callsThatComeSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,6 +60,9 @@ func (s *shift) nextLocked() *call {
 			p.retiring--
 			return nil
 		}
+		if p.tooManyLocked() {
+			return nil
+		}
 		p.idle++
 		p.work.Wait()
 		p.coming = false
@@ -80,7 +83,7 @@ func (s *shift) nextLocked() *call {
 // beginLocked decides what becomes of the calls behind c.
 func (s *shift) beginLocked(c *call) {
 	p := s.pool
-	c.brief = c.likelyBrief()
+	c.brief = s.isHereLocked() || c.likelyBrief() // which may have changed since it was asked for runHere
 	if s.brief = c.brief; !s.brief {
 		if p.callLocked(); s.held {
 			s.flushLocked()

@@ -35,10 +35,15 @@ func (p *Pace) Ran(d time.Duration) {
 	}
 }
 
-// Overran tells that a call which should have been brief is not.
+// Overran tells that a call which should have been brief is not. To tell it again before
+// the method has proved itself anew changes nothing.
 func (p *Pace) Overran() {
 	n := p.proofs.Load()
-	if p.quick.Swap(0)-int64(proven)<<n < rare {
+	since := p.quick.Swap(0) - int64(proven)<<n
+	if since < 0 {
+		return
+	}
+	if since < rare {
 		p.proofs.CompareAndSwap(n, min(n+1, maxProofs))
 	} else {
 		p.proofs.CompareAndSwap(n, max(n-1, 0))

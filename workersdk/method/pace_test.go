@@ -23,11 +23,16 @@ func TestPace(t *testing.T) {
 		{"one took long", func() { ran(1, briefTime+1) }, false},
 		{"too few are quick again", func() { ran(proven-1, briefTime) }, false},
 		{"one more is again", func() { ran(1, briefTime) }, true},
-		{"one overran", p.Overran, false},
+		{"one overran, of which two tell", func() {
+			p.Overran()
+			p.Overran()
+		}, false},
 		{"as many as the first time are quick", func() { ran(proven, 0) }, false},
 		{"twice as many are", func() { ran(proven, 0) }, true},
 		{"some overran", func() {
 			for range 2 * maxProofs {
+				ran(proven<<maxProofs, 0)
+				p.quick.Store(int64(proven) << p.proofs.Load())
 				p.Overran()
 			}
 		}, false},
