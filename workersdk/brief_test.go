@@ -49,6 +49,21 @@ func (m *moody) learn(r *running) {
 	r.pool.here.came = time.Now().Add(time.Hour) // a busy host may take longer than calls that come often
 }
 
+// startMoody runs a worker whose method has been brief, and calls it, as call 1001, so that it
+// blocks or ends its goroutine.
+func startMoody(t *testing.T, ends bool) (m *moody, b *scripted, p *peer) {
+	t.Helper()
+	leakCheck(t)
+	b = newScripted(t, "127.0.0.1:0", 1, nil)
+	m = &moody{ends: ends, entered: make(chan struct{}, 1), causes: make(chan error, 1)}
+	r := start(t, b, m, nil)
+	p = b.worker()
+	m.learn(r)
+	m.blocks.Store(true)
+	p.call(1001, "try")
+	return m, b, p
+}
+
 // wasHere wants that the goroutine that reads has run the calls that blocked.
 func (m *moody) wasHere(t *testing.T) {
 	t.Helper()
@@ -59,14 +74,7 @@ func (m *moody) wasHere(t *testing.T) {
 
 // The goroutine that reads runs brief calls; one that blocks keeps no CANCEL from it.
 func TestWorker_briefMethodThatBlocks(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	m := &moody{entered: make(chan struct{}, 1), causes: make(chan error, 1)}
-	r := start(t, b, m, nil)
-	p := b.worker()
-	m.learn(r)
-	m.blocks.Store(true)
-	p.call(1001, "try")
+	m, _, p := startMoody(t, false)
 	receive(t, m.entered, "the method")
 	m.blocks.Store(false)
 	p.call(1002, "try")
@@ -81,14 +89,7 @@ func TestWorker_briefMethodThatBlocks(t *testing.T) {
 
 // A link that ends while its reader is in a method is replaced before the method ends.
 func TestWorker_linkEndsDuringABriefMethod(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	m := &moody{entered: make(chan struct{}, 1), causes: make(chan error, 1)}
-	r := start(t, b, m, nil)
-	p := b.worker()
-	m.learn(r)
-	m.blocks.Store(true)
-	p.call(1001, "try")
+	m, b, p := startMoody(t, false)
 	receive(t, m.entered, "the method")
 	p.link.Close(nil)
 	b.worker() // has come back
@@ -101,14 +102,7 @@ func TestWorker_linkEndsDuringABriefMethod(t *testing.T) {
 }
 
 func TestWorker_briefMethodThatEndsItsGoroutine(t *testing.T) {
-	leakCheck(t)
-	b := newScripted(t, "127.0.0.1:0", 1, nil)
-	m := &moody{ends: true}
-	r := start(t, b, m, nil)
-	p := b.worker()
-	m.learn(r)
-	m.blocks.Store(true)
-	p.call(1001, "try")
+	m, _, p := startMoody(t, true)
 	if e := p.failure(1001); e.Code != message.HandlerPanic {
 		t.Errorf("got %v", e)
 	}

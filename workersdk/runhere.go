@@ -33,9 +33,9 @@ type row struct {
 }
 
 // runHere runs calls of the queue in the caller's goroutine while the next one is likely to
-// be brief, unless another goroutine does, or calls come too seldom to be worth a timer. It calls readOn, with the lock held, if
-// one of them takes long after all, or many do together: from then on the caller's goroutine
-// is one of the pool's own.
+// be brief, unless another goroutine does, or calls come too seldom to be worth a timer. It
+// calls readOn, with the lock held, if one of them takes long after all, or many do
+// together: from then on the caller's goroutine is one of the pool's own.
 func (p *pool) runHere(readOn func()) {
 	p.mu.Lock()
 	if !p.here.often || p.brief > 0 || p.goroutines-p.idle >= p.limit { // another goroutine does, or will

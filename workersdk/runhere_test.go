@@ -307,15 +307,14 @@ func TestPool_timerThatIsSetAnew(t *testing.T) {
 		p.mu.Unlock()
 		p.losePatience() // as that of an earlier setting
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.lost != 0 || p.waiting != briefWait {
-			t.Errorf("patience was lost %d times; it is set to %v", p.lost, p.waiting)
-		}
+		lost, waiting := p.lost, p.waiting
 		p.mu.Unlock()
+		if lost != 0 || waiting != briefWait {
+			t.Errorf("patience was lost %d times; it is set to %v", lost, waiting)
+		}
 		time.Sleep(time.Second)
 		p.close()
 		p.ended.Wait()
-		p.mu.Lock()
 	})
 }
 

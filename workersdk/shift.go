@@ -12,8 +12,8 @@ type shift struct {
 	row   row  // of runHere
 }
 
-// loop runs calls, from the first on, until there are no more for it. It ends by returning, or by a method
-// that calls runtime.Goexit.
+// loop runs calls, from the first on, until there are no more for it. It ends by
+// returning, or by a method that calls runtime.Goexit.
 func (s *shift) loop(first *call) {
 	defer s.end()
 	for c := first; c != nil; c = s.next() {
@@ -42,6 +42,7 @@ func (s *shift) next() *call {
 	return s.nextLocked()
 }
 
+// nextLocked is next, which may let go of the lock meanwhile.
 func (s *shift) nextLocked() *call {
 	p := s.pool
 	s.returnLocked()
