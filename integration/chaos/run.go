@@ -29,7 +29,7 @@ var Settings = map[string]string{
 	"beat":            Beat.String(),
 	"client_grace":    ClientGrace.String(),
 	"claim_grace":     ClaimGrace.String(),
-	"no_worker_grace": "5s",
+	"no_worker_grace": Patience.String(), // workers of a busy machine take long to start
 	"drain_timeout":   "5s",
 	"max_attempts":    strconv.Itoa(MaxAttempts),
 }

@@ -163,7 +163,7 @@ func (s *site) Ask(result any, method string, args ...string) error {
 // patient are the settings in which a broker of containers differs from one of
 // processes: an engine takes its time to pause or to connect one, and a
 // busy host to run it.
-var patient = map[string]string{"beat": "2s", "client_grace": "30s", "no_worker_grace": "30s"}
+var patient = map[string]string{"beat": "2s", "client_grace": "30s"}
 
 // StartBroker implements chaos.Cluster. It waits until `broker health` says that the
 // broker serves: a program in its container, as an operator runs it who has no key of his
