@@ -1,27 +1,18 @@
 package zmtp
 
-import (
-	"errors"
-	"runtime/debug"
-	"sync"
-)
+import "sync"
 
 // afterTurn lets the goroutine that reads a link do the work that came by it: to wake
 // another one for it costs two futex calls and two switches of threads, a quarter of
 // what a worker of small calls does with 100 in flight. If the work takes long
 // after all, another goroutine reads on; the one that is relieved does not read again.
 type afterTurn struct {
-	run    func()               // Config.AfterTurn; static after the handshake; nil = nothing is done
-	handle func(*Message) error // static from Run on
-	ended  chan error           // gets what the last reader returns, once; static from Run on
+	run func() // Config.AfterTurn; static after the handshake; nil = nothing is done
 
 	mu      sync.Mutex
 	current int  // number of the goroutine that is in the read loop; guarded by mu
 	working bool // that goroutine is in run; guarded by mu
 }
-
-// errRelieved ends a goroutine that another one reads on for.
-var errRelieved = errors.New("another goroutine reads on")
 
 // ReadOn has another goroutine read on while AfterTurn runs. It does nothing when that
 // does not run. It is called from any goroutine.
@@ -40,40 +31,20 @@ func (l *Link) readOnLocked() {
 	}
 }
 
-// readByMany is contain for a link with an AfterTurn: one goroutine after the other reads.
-func (l *Link) readByMany(handle func(*Message) error) error {
-	a := &l.after
-	a.handle, a.ended = handle, make(chan error, 1)
-	go l.readAs(0)
-	return <-a.ended
-}
-
 // readAs is one goroutine that reads, and ends with the link, when it is relieved, or when
 // AfterTurn ends it.
 func (l *Link) readAs(number int) {
-	var err error
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-			l.Close(err)
-		}
-		if l.after.reads(number) {
-			l.endTurn()
-			l.reader.release()
-			l.after.ended <- err
-		}
-	}()
-	err = l.readLoop(l.after.handle)
+	l.readInPlace(l.runAfterTurn, func() bool { return l.after.relieved(number) })
 }
 
-func (a *afterTurn) reads(number int) bool {
+func (a *afterTurn) relieved(number int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.current == number
+	return a.current != number
 }
 
-// runAfterTurn calls AfterTurn, and reports whether the caller is still the one who reads.
-func (l *Link) runAfterTurn() (reads bool) {
+// runAfterTurn calls AfterTurn, and reports whether another goroutine reads now.
+func (l *Link) runAfterTurn() (relieved bool) {
 	a := &l.after
 	a.mu.Lock()
 	a.working = true
@@ -83,15 +54,16 @@ func (l *Link) runAfterTurn() (reads bool) {
 	defer func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		relieved = a.current != number
 		switch {
-		case a.current != number:
+		case relieved:
 		case returned:
-			a.working, reads = false, true
+			a.working = false
 		default: // the goroutine ends, which is no end of the link
 			l.readOnLocked()
 		}
 	}()
 	a.run()
 	returned = true
-	return false // unless the defer says otherwise
+	return false // the defer says
 }

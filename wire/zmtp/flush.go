@@ -11,6 +11,9 @@ func (l *Link) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gathered = false
+	if l.hungUpLocked() {
+		return
+	}
 	for range maxFlushes {
 		if !l.canFlushLocked() {
 			break

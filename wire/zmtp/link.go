@@ -29,11 +29,14 @@ type Link struct {
 
 	loop func() // writeLoop, as a value: a go statement with a receiver would allocate
 
-	// Owned by the read loop, in which one goroutine is at a time (afterTurn).
+	// Owned by the read loop, in which one goroutine is at a time; what source.hungUp needs, by mu.
 	source source
 	reader reader
 
-	after afterTurn // says on its fields who owns them
+	// Which goroutine that is. Each says on its fields who owns them.
+	handover handover
+	after    afterTurn
+	lending  lending
 
 	// Owned by the write loop, of which there is at most one; while it rests or there
 	// is none, by who has set flushing, or holds mu.
@@ -52,6 +55,8 @@ type Link struct {
 	behind   bool        // Flush has left sealed bytes to the write loop
 	closing  bool        // close once the queue is empty
 	shut     bool        // which was done
+	lingers  time.Time   // until when the peer's end is waited for; zero until the link is shut
+	hungUp   bool        // the peer did when nobody read: nothing is written any more
 	cause    error       // first cause of the end; nil while the link lives
 	late     *time.Timer // of FlushSoon; nil until it is needed
 	soon     bool        // late is set to a time
@@ -110,9 +115,9 @@ func (l *Link) Handed() uint64 { return l.handed.Load() }
 // Run reads messages and calls handle for each until the link ends, and
 // returns the first cause: ErrClosed or the cause given to Close, io.EOF when
 // the peer left between messages, or what went wrong. A panic of handle ends
-// this link only, as a *PanicError. Run must be called exactly once.
+// this link only, as a *PanicError. Run or RunLent must be called, once.
 func (l *Link) Run(handle func(*Message) error) error {
-	if l.after.run != nil {
+	if l.after.run != nil || l.lending.waiting != nil {
 		l.Close(l.readByMany(handle))
 	} else {
 		l.Close(l.contain(handle))
@@ -148,7 +153,7 @@ func (l *Link) contain(handle func(*Message) error) (err error) {
 		l.endTurn()
 		l.reader.release()
 	}()
-	return l.readLoop(handle)
+	return l.readLoop(handle, nil)
 }
 
 // Close ends the link at once for the given cause; nil stands for ErrClosed.
@@ -170,6 +175,8 @@ func (l *Link) closeLocked(cause error) {
 	l.cause = cause
 	l.conn.Close() // unblocks both loops
 	l.stirLocked()
+	l.lending.ending.Store(true)
+	l.Reclaim() // for somebody to see the end
 }
 
 // Bounds of a link's end.
@@ -193,6 +200,8 @@ func (l *Link) Finish() {
 	}
 	l.closing = true
 	l.finished.Store(true)
+	l.lending.ending.Store(true)
+	l.Reclaim() // for somebody to see the peer's end
 	l.overdue = time.AfterFunc(finishWait+linger, func() { l.Close(errUnread) })
 	switch {
 	case l.flushing: // Flush has it finished
@@ -213,8 +222,13 @@ func (l *Link) finishLocked() {
 		return
 	}
 	l.shut = true
+	l.lingers = time.Now().Add(linger)
+	until := l.lingers
+	if l.lending.lent() { // else this would undo an Interrupt that the reader has not seen yet; interrupted sets lingers
+		until = longAgo
+	}
 	half, ok := l.conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(time.Now().Add(linger)) != nil {
+	if !ok || half.CloseWrite() != nil || l.conn.SetReadDeadline(until) != nil {
 		l.closeLocked(ErrClosed)
 	}
 }

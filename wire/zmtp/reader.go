@@ -133,8 +133,12 @@ func (rd *reader) holds(body []byte) bool {
 // unfinished reports whether a frame or a message is in progress.
 func (rd *reader) unfinished() bool { return rd.r < rd.w || len(rd.message.ends) > 0 }
 
-// readLoop returns the cause of the end.
-func (l *Link) readLoop(handle func(*Message) error) error {
+// errLeft ends a goroutine's reading, not the link.
+var errLeft = errors.New("another goroutine reads on")
+
+// readLoop returns the cause of the end, or errLeft once leave reports that another goroutine
+// reads on. leave is asked after each turn and each Interrupt; nil = never.
+func (l *Link) readLoop(handle func(*Message) error, leave func() bool) error {
 	rd := &l.reader
 	maxBody := uint64(l.limits.MaxMessage + l.security.Sealer.Overhead())
 	for {
@@ -149,15 +153,21 @@ func (l *Link) readLoop(handle func(*Message) error) error {
 			continue
 		}
 		l.setPartial(rd.unfinished())
-		if l.endTurn() && l.after.run != nil && !l.runAfterTurn() {
-			return errRelieved
+		if l.endTurn() && leave != nil && leave() {
+			return errLeft
 		}
 		err = rd.fill(&l.source, need)
 		switch {
 		case err == io.EOF && rd.unfinished():
 			return io.ErrUnexpectedEOF
-		case errors.Is(err, os.ErrDeadlineExceeded): // only Finish sets one
-			return ErrClosed
+		case errors.Is(err, os.ErrDeadlineExceeded): // only Finish and Interrupt set one
+			if !l.interrupted() {
+				return ErrClosed
+			}
+			if leave != nil && leave() {
+				return errLeft
+			}
+			continue
 		case err != nil:
 			return err
 		}

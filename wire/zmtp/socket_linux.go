@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -80,7 +81,7 @@ func call(number, fd uintptr, p unsafe.Pointer, third, fourth uintptr, size int)
 	return int(n), nil
 }
 
-// source reads a connection; see monitor. It belongs to the read loop. The function
+// source reads a connection; see monitor. Its fields belong to the read loop. The function
 // and what it works on are here, and not on the stack, because they would escape.
 type source struct {
 	conn net.Conn
@@ -89,12 +90,18 @@ type source struct {
 	b    []byte
 	n    int
 	err  error
+	dry  int // reads, of up to maxUnseen, that had to wait
+
+	unread atomic.Bool // nobody has found the connection empty since nobody read it
+
+	hangUp hangUp
 }
 
 func (s *source) init(conn net.Conn) {
 	s.conn = conn
 	if raw := rawOf(conn); raw != nil {
 		s.raw, s.fn = raw, s.try
+		s.hangUp.init()
 	}
 }
 
@@ -121,8 +128,15 @@ func (s *source) Read(b []byte) (int, error) {
 func (s *source) try(fd uintptr) bool {
 	for {
 		s.n, s.err = receive(fd, s.b)
-		if !errors.Is(s.err, syscall.EINTR) {
-			return !errors.Is(s.err, syscall.EAGAIN)
+		switch {
+		case errors.Is(s.err, syscall.EAGAIN):
+			s.dry++
+			if s.unread.Load() {
+				s.unread.Store(false)
+			}
+			return false
+		case !errors.Is(s.err, syscall.EINTR):
+			return true
 		}
 	}
 }

@@ -66,6 +66,14 @@ func (l *Link) writeLoop() {
 			runtime.Gosched()
 		}
 		l.mu.Lock()
+		if l.hungUpLocked() { // Run drops what is left
+			l.writer.release()
+			l.writer.trim()
+			l.writing = false
+			l.idle.Broadcast()
+			l.mu.Unlock()
+			return
+		}
 		if l.idleLocked() || l.cause != nil {
 			ended := l.restLocked()
 			l.mu.Unlock()
@@ -83,6 +91,17 @@ func (l *Link) writeLoop() {
 			l.Close(err) // the next turn sees the cause and ends
 		}
 	}
+}
+
+// hungUpLocked reports whether the peer hung up while nobody read, and nobody has read that yet:
+// what is written would be lost, and count as handed over. It has the link's own goroutine
+// read the end. It needs l.mu.
+func (l *Link) hungUpLocked() bool {
+	if !l.hungUp && l.cause == nil && l.source.unread.Load() && !l.idleLocked() && l.source.hungUp() {
+		l.hungUp = true
+		l.Reclaim()
+	}
+	return l.hungUp
 }
 
 // idleLocked reports whether there is nothing to write. It needs l.mu.
