@@ -1,6 +1,7 @@
 package clientsdk
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/buffer"
@@ -48,6 +49,8 @@ type call struct {
 	// Its place in session.deadlines.
 	due                 int64 // 0 = nowhere
 	dueBefore, dueAfter *call
+
+	over atomic.Bool // done has its token, or is about to get it
 
 	// done gets one token when the outcome is there; capacity 1, nil for a future.
 	// The fields below are written by whoever ends the call, and read after the token.
@@ -120,6 +123,7 @@ func (c *call) deliver() {
 		c.future.finish()
 		return
 	}
+	c.over.Store(true)
 	c.done <- struct{}{}
 }
 

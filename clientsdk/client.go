@@ -88,7 +88,7 @@ func (c *Client) Broker() BrokerInfo {
 // struct{} or any as T where the result does not matter.
 //
 // Call returns at the latest shortly after the deadline of ctx or the client's
-// timeout. When ctx is cancelled it tells the broker and returns at once with
+// timeout. When ctx is cancelled it tells the broker and returns, within 10 ms, with
 // ErrCancelled, which then is context.Canceled too. A lost connection does not
 // end a call, nor does a broker that is stopped: within its deadline the call
 // waits until that broker is back, or another address is. Errors of the call
@@ -181,6 +181,12 @@ func (c *Client) wait(ctx context.Context, k *call) error {
 	var news <-chan struct{}
 	if k.inbox != nil {
 		news = k.inbox.news
+	}
+	if news == nil && k.readUntilDone(ctx) {
+		return k.failure(ctx)
+	}
+	if !k.over.Load() {
+		k.session.reclaim()
 	}
 	over := ctx.Done()
 	if over == nil && news == nil { // half of what the select costs

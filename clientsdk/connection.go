@@ -55,7 +55,7 @@ func (s *session) connect(addr string) (attached bool, err error) {
 	if err := k.attach(); err != nil {
 		link.Close(err) // Run returns the cause
 	}
-	err = link.Run(k.receive)
+	err = link.RunLent(k.receive, s.waits.told)
 	close(k.over)
 	k.beats.Wait()
 	if k.moved {
@@ -90,6 +90,7 @@ func (k *connection) attachedLocked(e *message.Envelope) error {
 	k.patient.Stop()
 	s := k.session
 	s.link, s.outage, s.refused, s.refusals = k.link, nil, nil, 0
+	s.present.Store(k.link)
 	s.broker = newBrokerInfo(k.addr, &a)
 	s.maxCalls = s.cfg.maxCalls
 	if a.MaxCalls > 0 {
@@ -176,6 +177,7 @@ func (s *session) detach(k *connection, cause error) {
 		c.sent = false
 	}
 	s.link, s.outage = nil, fmt.Errorf("%s: %w", k.addr, cause)
+	s.present.Store(nil)
 }
 
 // beat keeps the link alive and ends it when the broker is silent.
@@ -206,6 +208,7 @@ func (s *session) close(ctx context.Context) error {
 		s.empty = empty
 	}
 	s.mu.Unlock()
+	s.beginWait() // never ended: the link's own goroutine reads from now on
 	var err error
 	if empty != nil {
 		select {

@@ -10,8 +10,10 @@
 // what happened and whose Execution says whether the method may have run.
 //
 // A call's encoded arguments are kept until its outcome is there, within the
-// bounds of WithMaxInFlight; calls beyond them wait for a place. A call costs no
-// goroutine and, its arguments and result apart, no allocation. A []byte result is
-// the caller's for good; a Buffer takes one result after the other into memory that
-// is used again, which makes large ones a good deal cheaper.
+// bounds of WithMaxInFlight; calls beyond them wait for a place. On Linux, a
+// goroutine that waits alone for its calls reads the connection itself; otherwise a
+// goroutine of the Client does. A call costs no goroutine and, its arguments and
+// result apart, no allocation. A []byte result is the caller's for good; a Buffer
+// takes one result after the other into memory that is used again, which makes large
+// ones a good deal cheaper.
 package clientsdk

@@ -84,7 +84,7 @@ func (f *Future) hook() {
 
 // finish tells everybody that f has ended.
 func (f *Future) finish() {
-	f.over.close()
+	f.over.close(f.endWait)
 	if f.ended != nil {
 		f.ended()
 	}
@@ -97,12 +97,45 @@ func (f *Future) leaveContext() {
 	}
 }
 
-// Done is closed when the call has ended.
+// Done returns a channel that is closed when the call has ended. To ask for it counts as to
+// wait until then, whoever receives from it; Result alone is cheaper.
 func (f *Future) Done() <-chan struct{} {
 	if f.taken && !f.over.isClosed() { // the caller is about to wait
 		f.call.session.flush()
 	}
-	return f.over.done()
+	return f.done()
+}
+
+// done is Done without the flush.
+func (f *Future) done() <-chan struct{} {
+	s := f.call.session // nil if another goroutine makes the call, which counts itself
+	if s == nil || f.over.asked() {
+		c, _ := f.over.done()
+		return c
+	}
+	s.beginWait()
+	c, first := f.over.done()
+	if !first {
+		s.endWait()
+	}
+	return c
+}
+
+// endWait takes back what done counted: one, however many wait for f.
+func (f *Future) endWait() {
+	if s := f.call.session; s != nil {
+		s.endWait()
+	}
+}
+
+// wait returns when f has ended.
+func (f *Future) wait() {
+	if f.taken && !f.over.isClosed() {
+		if link := f.call.session.flush(); link != nil {
+			link.ReadUntil(nil, f.over.isClosed, f.done)
+		}
+	}
+	<-f.done()
 }
 
 // Result waits for the end of the call and decodes its result into v, a
@@ -110,7 +143,7 @@ func (f *Future) Done() <-chan struct{} {
 // several goroutines; a []byte or Raw of 16 KiB or more is the same memory each
 // time. A Buffer takes the result with it: whoever asks for it later gets an error.
 func (f *Future) Result(v any) error {
-	<-f.Done()
+	f.wait()
 	err := f.err
 	if f.taken && f.call.err != nil {
 		err = withCause(f.ctx, f.call.err)

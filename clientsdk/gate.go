@@ -14,22 +14,27 @@ var closed = func() *chan struct{} {
 	return &c
 }()
 
-func (g *gate) close() {
+// close closes g. If somebody has asked for its channel, told is called before that is closed.
+func (g *gate) close(told func()) {
 	if c := g.channel.Swap(closed); c != nil {
+		told()
 		close(*c)
 	}
 }
 
 func (g *gate) isClosed() bool { return g.channel.Load() == closed }
 
-// done returns a channel that is closed when the gate is.
-func (g *gate) done() <-chan struct{} {
+// asked reports whether the channel exists, or is not needed any more.
+func (g *gate) asked() bool { return g.channel.Load() != nil }
+
+// done returns a channel that is closed when the gate is, and whether it was made for the caller.
+func (g *gate) done() (c <-chan struct{}, first bool) {
 	if c := g.channel.Load(); c != nil {
-		return *c
+		return *c, false
 	}
-	c := make(chan struct{})
-	if g.channel.CompareAndSwap(nil, &c) {
-		return c
+	made := make(chan struct{})
+	if g.channel.CompareAndSwap(nil, &made) {
+		return made, true
 	}
-	return *g.channel.Load()
+	return *g.channel.Load(), false
 }

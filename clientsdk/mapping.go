@@ -43,6 +43,8 @@ func MapEach[T, A any](ctx context.Context, c *Client, method string, inputs ite
 	}
 	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
+		c.session.beginWait() // the feeding goroutine waits for places, which outcomes free
+		defer c.session.endWait()
 		var feeding sync.WaitGroup
 		defer feeding.Wait()
 		over := func() { c.session.contextsOver(ctx) }

@@ -34,6 +34,7 @@ func (k *connection) take(b []byte, memory *buffer.Buffer) error {
 	}
 	s.promoteLocked()
 	s.mu.Unlock()
+	s.waits.came(len(k.landed))
 	for i := range k.landed {
 		k.landed[i].deliver(memory)
 		k.landed[i] = landing{}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/servicetools/servicetools/wire/buffer"
@@ -28,8 +29,12 @@ type session struct {
 	ready   chan struct{} // closed at the first ATTACHED
 	ended   chan struct{} // closed when run has returned
 
+	present atomic.Pointer[zmtp.Link] // link again, for readers without mu; changed with mu held; beside what is hardly written
+
 	began   time.Time
 	records sync.Pool // of *call
+
+	waits waits // for what comes by link
 
 	mu        sync.Mutex
 	link      *zmtp.Link          // nil during an outage
@@ -104,6 +109,7 @@ func (s *session) admit(c *call, timeout time.Duration) (link *zmtp.Link, alone 
 	if c.deadline > 0 {
 		s.armLocked(c, c.deadline)
 	}
+	s.waits.beginLocked(c)
 	if s.waiting.first != nil || !s.fitsLocked(c) {
 		c.state = stateWaiting
 		if c.future != nil {
@@ -162,14 +168,13 @@ func (s *session) sendLocked(c *call, timeout time.Duration) {
 // reads two.
 func (s *session) age() time.Duration { return time.Since(s.began) }
 
-// flush sends what is held back, for one who is about to wait.
-func (s *session) flush() {
-	s.mu.Lock()
-	link := s.link
-	s.mu.Unlock()
+// flush sends what is held back, for one who is about to wait, and returns the link.
+func (s *session) flush() *zmtp.Link {
+	link := s.present.Load()
 	if link != nil {
 		link.Flush()
 	}
+	return link
 }
 
 // promoteLocked lets waiting calls fly while there is room.
@@ -209,6 +214,7 @@ func (c *call) left() time.Duration {
 
 // takeLocked removes c from wherever it is: from then on the taker alone ends it.
 func (s *session) takeLocked(c *call) {
+	s.waits.endLocked(c)
 	switch c.state {
 	case stateWaiting:
 		s.waiting.remove(c)
@@ -232,6 +238,9 @@ func (s *session) endLocked(c *call, e *Error) {
 	s.takeLocked(c)
 	c.err = e
 	c.deliver()
+	if s.link != nil {
+		s.link.Interrupt()
+	}
 }
 
 // cancel ends c on the caller's wish, unless it has just ended by itself.

@@ -50,6 +50,7 @@ func (c *Client) stream(ctx context.Context, i *Invocation, take func([]byte) er
 		s.release(k)
 		return err
 	}
+	s.reclaim()
 	taken, ended, cancelled := 0, false, false
 	defer func() {
 		if !ended { // the loop was broken, or take panicked
