@@ -195,14 +195,16 @@ func workersKeyRevoked(r *Run) {
 // call, and nobody else is hurt.
 func clientsKeyRevoked(r *Run) {
 	r.Usual()
-	r.AddClient(Load{Name: "r", Cert: "other", Callers: 4, HoldLeast: 10, HoldMost: 20, Timeout: 8 * time.Second})
+	const patient = 8 * time.Second // longer than a busy host stands still, well within Patience
+	r.AddClient(Load{Name: "r", Cert: "other", Callers: 4, HoldLeast: 10, HoldMost: 20, Timeout: patient})
 	r.sessions(3)
 	r.Rules.RateOf = "c"
 	refused := func(rec Record) bool { return rec.Code == "unauthorized" }
 	_, e := r.Under(func() {
 		r.Fault("revoking a client's key", 4, Beat, func() {
 			r.RevokeKey("other")
-			// Its callers wait for what was in flight, which nobody will tell them, to the deadline.
+			// Callers are told at their next call: before that they wait, to the deadline, for one
+			// whose outcome cannot reach them.
 			r.Eventually("the client was told why", func() bool { return slices.ContainsFunc(r.Evidence().Clients["r"], refused) })
 		})
 	}, "unauthorized", "connection_lost")

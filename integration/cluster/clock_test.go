@@ -84,9 +84,9 @@ const day = 24 * time.Hour
 // deadline, no lease and no heartbeat.
 func falseWorkers(r *chaos.Run) {
 	s := siteOf(r)
-	s.clocks["w1"], s.clocks["w2"], s.clocks["w3"], s.clocks["d"] = "86400", "-86400", "86400@8", "-86400@8"
+	s.clocks["w1"], s.clocks["w2"], s.clocks["w3"], s.clocks["setback"] = "86400", "-86400", "86400@8", "-86400@8"
 	r.Usual()
-	r.AddClient(chaos.Load{Name: "d", Cert: "other", Callers: 4, HoldLeast: 25, HoldMost: 55})
+	r.AddClient(chaos.Load{Name: "setback", Cert: "other", Callers: 4, HoldLeast: 25, HoldMost: 55})
 	r.Rules.RateOf = "c"
 	r.Under(func() {
 		r.Eventually("one clock is ahead, one behind, and two are set", func() bool {
