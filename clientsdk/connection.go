@@ -139,12 +139,16 @@ func (s *session) resubmitLocked(resumed bool, held uint64) {
 		case resumed:
 			// The broker would hold it, unless an earlier broker was the one that got it.
 			c.handed = c.flags&message.FlagResubmit != 0
-			s.resendLocked(c)
+			if !s.resendLocked(c) {
+				continue
+			}
 		default:
 			if c.handed {
 				c.flags |= message.FlagResubmit
 			}
-			s.resendLocked(c)
+			if !s.resendLocked(c) {
+				continue
+			}
 		}
 		if c.sent && c.inbox != nil {
 			s.grantLocked(c) // the last one may be lost
@@ -152,13 +156,16 @@ func (s *session) resubmitLocked(resumed bool, held uint64) {
 	}
 }
 
-func (s *session) resendLocked(c *call) {
+// resendLocked sends c again, and reports whether it is still there: its record may be
+// somebody else's if it has ended.
+func (s *session) resendLocked(c *call) bool {
 	if e := s.fitsMessageLocked(c); e != nil && !c.handed {
 		s.endLocked(c, e)
-		return
+		return false
 	}
 	s.sendLocked(c, c.left())
 	s.wakeLocked()
+	return true
 }
 
 // detach takes the link out of service and notes which calls it had handed

@@ -181,11 +181,11 @@ func (s *session) flush() *zmtp.Link {
 func (s *session) promoteLocked() {
 	flown := false
 	for c := s.waiting.first; c != nil && s.fitsLocked(c); c = s.waiting.first {
-		s.waiting.remove(c)
-		if e := s.fitsMessageLocked(c); e != nil {
+		if e := s.fitsMessageLocked(c); e != nil { // of the present broker
 			s.endLocked(c, e)
 			continue
 		}
+		s.waiting.remove(c)
 		s.flyLocked(c, c.left())
 		flown = true
 		if c.placed != nil {
