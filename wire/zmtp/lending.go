@@ -17,6 +17,8 @@ import (
 //	waiter -> own     the same, but others wait, the link ends, or it is busy; or the timer
 //	own, waiter -> over  Run returns
 //
+// Whoever begins to hold it has read nothing yet: source.unread is set until it has.
+//
 // ADR 16 has the reasons. Lock order: Link.mu, then mu.
 type lending struct {
 	// Static from Run on.
@@ -62,10 +64,12 @@ const (
 	lookAfter = 5 * time.Millisecond
 )
 
-// Waits is what the user of a lent link knows of those who wait for what comes by it without
-// reading it.
+// Waits is what the user of a lent link knows of those who wait for what comes by it. One that
+// reads may count or not: when it leaves, its wait is over.
 type Waits struct {
-	Now   int  // how many wait. Who begins adds itself, calls Reclaim, then looks whether its wait is over
+	// Now is how many wait. Who begins adds itself, calls ReadUntil or Reclaim, and looks then
+	// whether its wait is over.
+	Now   int
 	Crowd bool // Now has been more than 1, or very much came at once, since the last answer
 	Ended bool // a wait has ended since the last answer; handle takes it from Now before it returns
 }
@@ -90,9 +94,10 @@ func (l *Link) RunLent(handle func(*Message) error, waiting func() Waits) error 
 // returns false, the caller still has to wait by itself.
 //
 // While the link's own goroutine reads, the caller may be promised the link. Then ended is
-// called, once: it counts the caller among Waits, and returns a channel from which one can
-// receive when the wait is over. ReadUntil waits for that, for givenUp, which may be nil, or for
-// the link, beyond whose end it waits on, and reports whether it has received from ended's channel.
+// called, once: it counts the caller among Waits, if that is not done yet, and returns a
+// channel from which one can receive when the wait is over. ReadUntil waits for that, for
+// givenUp, which may be nil, or for the link, beyond whose end it waits on, and reports
+// whether it has received from ended's channel.
 //
 // over is called in the caller's goroutine, after each turn and each Interrupt. A goroutine that
 // ends a wait, unless it is in handle, has over report it first, and calls Interrupt then.
@@ -138,7 +143,8 @@ const (
 // request asks for the link.
 func (l *Link) request() answer {
 	d := &l.lending
-	if d.holder.Load() != heldByNone && !d.offered.Load() { // without mu: in a crowd all would contend for it
+	// Without mu: in a crowd all would contend for it.
+	if holder := d.holder.Load(); holder != heldByNone && (holder != heldByOwn || !d.offered.Load()) {
 		return refused
 	}
 	d.mu.Lock()
@@ -157,6 +163,7 @@ func (l *Link) request() answer {
 // lendLocked has a waiter hold the link. Needs lending.mu.
 func (l *Link) lendLocked() {
 	d := &l.lending
+	l.source.unread.Store(true)
 	d.holder.Store(heldByWaiter)
 	d.changes++
 	l.setTimerLocked()
@@ -203,11 +210,14 @@ func (l *Link) endLoanLocked() {
 // reports whether it did. Needs lending.mu.
 func (l *Link) leaveLocked() bool {
 	d := &l.lending
-	l.source.unread.Store(true) // first: who writes from here on asks whether the peer has hung up
+	l.source.unread.Store(true)
 	before := d.holder.Swap(heldByNone)
 	// After the swap: who counts itself or ends the link from here on finds nobody reading, and
 	// calls Reclaim. That a wait has ended is lost, which only delays the next leaving.
 	if w := d.waiting(); w.Now > 0 || w.Crowd || d.ending.Load() {
+		if w.Crowd {
+			d.quiet = 0
+		}
 		d.holder.Store(before)
 		return false
 	}
@@ -216,9 +226,10 @@ func (l *Link) leaveLocked() bool {
 	return true
 }
 
-// startOwnLocked needs lending.mu.
+// startOwnLocked has a goroutine of the link's own hold it. Needs lending.mu.
 func (l *Link) startOwnLocked() {
 	d := &l.lending
+	l.source.unread.Store(true)
 	d.quiet, d.busy = 0, 0
 	d.offered.Store(false)
 	d.recalled.Store(false)

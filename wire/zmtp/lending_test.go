@@ -169,6 +169,12 @@ func (x *lentLink) eventually(what string, met func() bool) {
 
 func (x *lentLink) heldBy(holder uint32) bool { return x.ours.lending.holder.Load() == holder }
 
+func (x *lentLink) hungUp() bool {
+	x.ours.mu.Lock()
+	defer x.ours.mu.Unlock()
+	return x.ours.source.hungUp()
+}
+
 // alone has one goroutine at a time wait, from number n on, until it reads by itself, and
 // returns the number to come.
 func (x *lentLink) alone(n int) int {
@@ -471,11 +477,7 @@ func TestReadUntil_peerHangsUpWhileNobodyReads(t *testing.T) {
 			handed := x.ours.Handed()
 			x.send(n)
 			x.peer.Finish()
-			x.eventually("the peer has hung up", func() bool {
-				x.ours.mu.Lock()
-				defer x.ours.mu.Unlock()
-				return x.ours.source.hungUp()
-			})
+			x.eventually("the peer has hung up", x.hungUp)
 			if _, err := x.ours.AppendHeld(func(dst []byte) []byte { return append(dst, 1) }); err != nil {
 				t.Fatal(err)
 			}
@@ -490,6 +492,72 @@ func TestReadUntil_peerHangsUpWhileNobodyReads(t *testing.T) {
 				t.Errorf("of the peer's last words, %d were handled", x.next-n)
 			}
 		})
+	}
+}
+
+// Nor is what somebody says who has just read the peer's last words, and leaves the link to one
+// that has not read the end yet.
+func TestReadUntil_peerHangsUpWithItsLastWords(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the goroutine that is started runs only when this one waits
+	for _, recalled := range []bool{true, false} {
+		t.Run(fmt.Sprintf("recalled=%v", recalled), func(t *testing.T) {
+			var x *lentLink
+			var last atomic.Int64
+			last.Store(-1)
+			x = newLentLink(t, func(n int) {
+				if int64(n) == last.Load() {
+					x.eventually("the peer has hung up", x.hungUp)
+				}
+			})
+			n := x.idle(0)
+			p := x.waitFor(n)
+			handed := make(chan uint64, 2)
+			go func() {
+				x.wait(t.Context(), p)
+				handed <- x.ours.Handed()
+				if _, err := x.ours.AppendHeld(func(dst []byte) []byte { return append(dst, 1) }); err == nil {
+					x.ours.Flush()
+				}
+				handed <- x.ours.Handed()
+			}()
+			x.eventually("who waits has found nothing", func() bool { return x.heldBy(heldByWaiter) && !x.ours.source.unread.Load() })
+			x.ours.lending.recalled.Store(recalled)
+			last.Store(int64(n))
+			x.send(n)
+			x.peer.Finish()
+			if before, after := <-handed, <-handed; before != after {
+				t.Error("what was written to a peer that had hung up counts as handed over")
+			}
+			if err := <-x.ended; !Left(err) && !errors.Is(err, ErrClosed) {
+				t.Errorf("Run returned %v", err)
+			}
+		})
+	}
+}
+
+// If the peer is found to have hung up while one reads its last words, another one reads the end.
+func TestReadUntil_hangUpIsFoundBesideAWaiter(t *testing.T) {
+	x := newLentLink(t, nil)
+	n := x.idle(0)
+	p := x.waitFor(n)
+	x.send(n)
+	x.peer.Finish()
+	x.eventually("the peer has hung up", x.hungUp)
+	said := false
+	x.ours.ReadUntil(nil, func() bool {
+		if !said { // it holds the link, and has not read yet
+			said = true
+			_, _ = x.ours.AppendHeld(func(dst []byte) []byte { return append(dst, 1) })
+			x.ours.Flush()
+		}
+		return p.over.Load()
+	}, nil)
+	if x.heldBy(heldByNone) {
+		t.Error("nobody reads the end")
+	}
+	x.ours.Reclaim() // for the test to end
+	if err := <-x.ended; err != io.EOF {
+		t.Errorf("Run returned %v", err)
 	}
 }
 

@@ -69,6 +69,7 @@ func (l *Link) writeLoop() {
 		if l.hungUpLocked() { // Run drops what is left
 			l.writer.release()
 			l.writer.trim()
+			l.taken = 0
 			l.writing = false
 			l.idle.Broadcast()
 			l.mu.Unlock()
@@ -99,6 +100,7 @@ func (l *Link) writeLoop() {
 func (l *Link) hungUpLocked() bool {
 	if !l.hungUp && l.cause == nil && l.source.unread.Load() && !l.idleLocked() && l.source.hungUp() {
 		l.hungUp = true
+		l.lending.ending.Store(true) // who holds it leaves it to one that reads the end
 		l.Reclaim()
 	}
 	return l.hungUp
