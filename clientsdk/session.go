@@ -29,7 +29,9 @@ type session struct {
 	ready   chan struct{} // closed at the first ATTACHED
 	ended   chan struct{} // closed when run has returned
 
-	present atomic.Pointer[zmtp.Link] // link again, for readers without mu; changed with mu held; beside what is hardly written
+	// link again, for readers without mu; changed with mu held. It lies beside what is hardly
+	// written: every call reads it.
+	present atomic.Pointer[zmtp.Link]
 
 	began   time.Time
 	records sync.Pool // of *call

@@ -10,17 +10,17 @@ import (
 // waits counts who waits for what comes by a session's link: for an outcome, for a stream, for
 // places of a map, or to leave. It decides who reads: see zmtp.Link.RunLent.
 type waits struct {
-	calls atomic.Int64 // that are no futures: somebody waits for each. Changed with session.mu held
-	now   atomic.Int64 // how many others
-	crowd atomic.Bool  // there was more than one, or much came, since told was last called
-	ended atomic.Bool  // one has ended since then
+	calls  atomic.Int64 // that are no futures: somebody waits for each. Changed with session.mu held
+	others atomic.Int64 // who wait
+	crowd  atomic.Bool  // there was more than one, or much came, since told was last called
+	ended  atomic.Bool  // one has ended since then
 }
 
 // beginWait counts one more who waits, not for a call of its own. The caller looks afterwards
 // whether its wait is over.
 func (s *session) beginWait() {
 	w := &s.waits
-	if w.now.Add(1)+w.calls.Load() > 1 {
+	if w.others.Add(1)+w.calls.Load() > 1 {
 		w.setCrowd()
 	}
 	s.reclaim()
@@ -52,7 +52,7 @@ func (w *waits) setCrowd() {
 
 // endWait is called once for each beginWait.
 func (s *session) endWait() {
-	s.waits.now.Add(-1)
+	s.waits.others.Add(-1)
 	s.waits.setEnded()
 }
 
@@ -63,7 +63,7 @@ func (w *waits) beginLocked(c *call) {
 	}
 	calls := w.calls.Load() + 1
 	w.calls.Store(calls)
-	if calls+w.now.Load() > 1 {
+	if calls+w.others.Load() > 1 {
 		w.setCrowd()
 	}
 }
@@ -82,7 +82,7 @@ func (w *waits) setEnded() {
 	}
 }
 
-func (w *waits) count() int { return int(w.calls.Load() + w.now.Load()) }
+func (w *waits) count() int { return int(w.calls.Load() + w.others.Load()) }
 
 // told returns the count, and what has happened since it was told last.
 func (w *waits) told() zmtp.Waits {

@@ -26,8 +26,8 @@ type lending struct {
 	turn    chan struct{} // its token makes the one who was promised the link its holder; capacity 1
 
 	holder  atomic.Uint32 // heldBy...; changed with mu held
-	offered atomic.Bool   // who asks now is promised the link; the own goroutine's
-	ending  atomic.Bool   // Close or Finish was called: somebody must read the end; never cleared
+	offered atomic.Bool   // who asks now is promised the link; set by the link's own goroutine
+	ending  atomic.Bool   // Close or Finish was called, or the peer has hung up: somebody must read the end; never cleared
 
 	// Owned by the link's own goroutine while it reads; reset before it starts.
 	quiet int // turns that ended a wait, less those that found nobody waiting; 0 after a crowd

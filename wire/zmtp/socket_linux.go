@@ -92,7 +92,7 @@ type source struct {
 	err  error
 	dry  int // reads, of up to maxUnseen, that had to wait
 
-	unread atomic.Bool // nobody has found the connection empty since nobody read it
+	unread atomic.Bool // nobody has found the connection empty since the goroutine that reads it changed
 
 	hangUp hangUp
 }
